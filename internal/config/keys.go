@@ -1,0 +1,118 @@
+package config
+
+import "time"
+
+// keys is the table of all settings. A key that is added here has its flag, its environment
+// variable, its check and its line in the reference at once; Config needs a field for it, and the
+// README its row, which tests see to.
+var keys = []Key{
+	{
+		Name: "log", Flag: "log", Stable: true, Kind: brokers(),
+		Help: "the Kafka cluster that holds the clicks",
+	},
+	{
+		Name: "archive", Flag: "archive", Stable: true,
+		Kind: place(nil, "file:///dir", "s3://bucket/prefix"),
+		Help: "where the Parquet files are",
+	},
+	{
+		Name: "serving", Flag: "serving", Stable: true,
+		Kind: place(nil, "duckdb:///file", "clickhouse://host:port/database"),
+		Help: "the store that the dashboard reads",
+	},
+	{
+		Name: "ledger", Flag: "ledger", Stable: true,
+		Kind: place(nil, "postgres://host:port/database"),
+		Help: "the PostgreSQL database of the ledger",
+	},
+	{
+		Name: "dedup", Flag: "dedup", Stable: true, Default: "state",
+		Kind: place([]string{"state"}, "redis://host:port/db"),
+		Help: "where the stream keeps the click ids it has seen",
+	},
+	{
+		Name: "policy", Flag: "policy", Stable: true, Kind: filePath("a policy document"),
+		Help: "the billing policy; unset is the built-in default",
+	},
+	{
+		Name: "ledger_password_file", Flag: "ledger-password-file",
+		Kind: filePath("a readable file whose first line is the password"),
+		Help: "holds the ledger's password, for a ledger URL without one",
+	},
+	{
+		Name: "logging.level", Flag: "log-level", Stable: true, Default: "info",
+		Kind: enum("debug", "info", "warn", "error"), Help: "the least level that is logged",
+	},
+	{
+		Name: "logging.format", Flag: "log-format", Stable: true, Default: "text",
+		Kind: enum("text", "json"), Help: "the form of a log line",
+	},
+	{
+		Name: "gateway.listen", Flag: "listen", Default: "127.0.0.1:8080",
+		Kind: address(), Help: "address of the tracking endpoint",
+	},
+	{
+		Name: "archiver.flush_interval", Flag: "flush-interval", Default: "1m",
+		Kind: duration(100*time.Millisecond, time.Hour),
+		Help: "close an archive file after this time",
+	},
+	{
+		Name: "archiver.file_records", Flag: "file-records", Default: "1000000",
+		Kind: integer(1, 100_000_000), Help: "close an archive file after so many records",
+	},
+	{
+		Name: "stream.runner", Flag: "runner", Default: "prism",
+		Kind: enum("prism"), Help: "the Beam runner of the speed layer",
+	},
+	{
+		Name: "batch.memory_limit", Flag: "memory-limit", Default: "2GiB",
+		Kind: size(64<<20, 1<<40), Help: "the most memory that DuckDB may use in a batch run",
+	},
+}
+
+// Config is the checked configuration. Fields of settings that are unset are zero; a command names
+// those it cannot do without in Input.Require.
+type Config struct {
+	Log                string `koanf:"log"`
+	Archive            string `koanf:"archive"`
+	Serving            string `koanf:"serving"`
+	Ledger             string `koanf:"ledger"`
+	Dedup              string `koanf:"dedup"`
+	Policy             string `koanf:"policy"`
+	LedgerPasswordFile string `koanf:"ledger_password_file"`
+
+	Logging  Logging  `koanf:"logging"`
+	Gateway  Gateway  `koanf:"gateway"`
+	Archiver Archiver `koanf:"archiver"`
+	Stream   Stream   `koanf:"stream"`
+	Batch    Batch    `koanf:"batch"`
+
+	settings []Setting
+}
+
+// Logging is how the program logs on stderr.
+type Logging struct {
+	Level  string `koanf:"level"`
+	Format string `koanf:"format"`
+}
+
+// Gateway is the tracking endpoint.
+type Gateway struct {
+	Listen string `koanf:"listen"`
+}
+
+// Archiver is the job that writes the Parquet files.
+type Archiver struct {
+	FlushInterval time.Duration `koanf:"flush_interval"`
+	FileRecords   int           `koanf:"file_records"`
+}
+
+// Stream is the speed layer.
+type Stream struct {
+	Runner string `koanf:"runner"`
+}
+
+// Batch is the batch layer.
+type Batch struct {
+	MemoryLimit Bytes `koanf:"memory_limit"`
+}

@@ -1,0 +1,71 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestRedact(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"":                                     "",
+		"state":                                "state",
+		"kafka://a:1,b:2":                      "kafka://a:1,b:2",
+		"postgres://u@h:1/db":                  "postgres://u@h:1/db",
+		"postgres://u:secret@h:1/db":           "postgres://u:xxxxx@h:1/db",
+		"postgres://u:se/c@ret@h/db":           "postgres://u:xxxxx@h/db",
+		"redis://:secret@h:1/0":                "redis://:xxxxx@h:1/0",
+		"postgres://h/db?password=p&a=b":       "postgres://h/db?password=xxxxx&a=b",
+		"clickhouse://h/db?a=b&SSLPassword=p":  "clickhouse://h/db?a=b&SSLPassword=xxxxx",
+		"s3://b/p?secret_access_key=k&x=1":     "s3://b/p?secret_access_key=xxxxx&x=1",
+		"file:///dir/with:colon/and?sslmode=x": "file:///dir/with:colon/and?sslmode=x",
+	} {
+		if got := Redact(in); got != want {
+			t.Errorf("Redact(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestLedgerURL(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(path, []byte("p@ss/word\r\nsecond line\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ url, file, want string }{
+		{"", path, ""},
+		{"postgres://u@h/db", "", "postgres://u@h/db"},
+		{"postgres://u@h/db", path, "postgres://u:p%40ss%2Fword@h/db"},
+		{"postgres://u:own@h/db", path, "postgres://u:own@h/db"},
+	} {
+		c := Config{Ledger: tc.url, LedgerPasswordFile: tc.file}
+		got, err := c.LedgerURL()
+		if err != nil || got != tc.want {
+			t.Errorf("LedgerURL() of %+v = %q, %v, want %q", tc, got, err, tc.want)
+		}
+	}
+	c := Config{Ledger: "postgres://u@h/db", LedgerPasswordFile: path + ".none"}
+	if _, err := c.LedgerURL(); err == nil {
+		t.Error("LedgerURL() takes a file that is not there")
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		err  error
+		want int
+	}{
+		{nil, ExitOK},
+		{errors.New("x"), ExitFailed},
+		{Problems{{Key: "log"}}, ExitUsage},
+		{fmt.Errorf("run: %w", &ExitError{Code: ExitDiscrepancies, Err: errors.New("x")}), ExitDiscrepancies},
+	} {
+		if got := ExitCode(tc.err); got != tc.want {
+			t.Errorf("ExitCode(%v) = %d, want %d", tc.err, got, tc.want)
+		}
+	}
+}
