@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/clickledger/clickledger/schemas/policy"
+)
 
 // keys is the table of all settings. A key that is added here has its flag, its environment
 // variable, its check and its line in the reference at once; Config needs a field for it, and the
@@ -88,6 +92,7 @@ type Config struct {
 	Batch    Batch    `koanf:"batch"`
 
 	settings []Setting
+	policy   *policy.Policy
 }
 
 // Logging is how the program logs on stderr.

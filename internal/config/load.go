@@ -14,6 +14,8 @@ import (
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+
+	"github.com/clickledger/clickledger/schemas/policy"
 )
 
 // Input is where Load looks.
@@ -35,6 +37,9 @@ type Setting struct {
 // key table.
 func (c *Config) Settings() []Setting { return slices.Clone(c.settings) }
 
+// BillingPolicy returns the policy document that the policy key names, or the default policy.
+func (c *Config) BillingPolicy() *policy.Policy { return c.policy }
+
 // found is the text of a key in one source.
 type found struct {
 	text   string
@@ -42,23 +47,51 @@ type found struct {
 	source string
 }
 
-// Load reads file, environment and flags; the later source wins. Its error is a Problems with all
-// that is wrong, in every source.
+// Load reads file, environment and flags, the later source wins, and the policy document that they
+// name. Its error is a Problems with all that is wrong, in every source; the configuration that
+// comes with it lacks the settings that are.
 func Load(in Input) (*Config, error) {
 	l := loader{values: map[string]found{}}
 	l.readFile(in)
 	l.readEnviron(in.Environ)
 	l.readFlags(in.Flags)
 	l.check(in.Require)
-	if len(l.problems) > 0 {
-		return nil, l.sorted()
+	c, err := l.decode()
+	if err != nil {
+		return nil, err
 	}
-	return l.decode()
+	c.policy = l.readPolicy()
+	if len(l.problems) > 0 {
+		return c, l.sorted()
+	}
+	return c, nil
 }
 
 type loader struct {
 	values   map[string]found
 	problems Problems
+}
+
+// readPolicy returns the policy that is named, the default one where none is, and nil after a
+// problem.
+func (l *loader) readPolicy() *policy.Policy {
+	f, ok := l.values["policy"]
+	if !ok {
+		return policy.Default()
+	}
+	p, err := policy.Load(f.text)
+	if err == nil {
+		return p
+	}
+	all := []error{err}
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		all = joined.Unwrap()
+	}
+	for _, err := range all {
+		l.problem("policy", f, fmt.Sprintf("a policy document (%v)", err))
+	}
+	return nil
 }
 
 func (l *loader) problem(key string, f found, expected string) {
@@ -228,9 +261,10 @@ func (l *loader) check(require []string) {
 		}
 		if !f.scalar || k.Kind.Valid != nil && k.Kind.Valid(f.text) != nil {
 			l.problem(k.Name, f, k.Kind.Expected)
+			delete(l.values, k.Name)
 		}
 	}
-	if f, ok := l.values["ledger_password_file"]; ok && f.scalar {
+	if f, ok := l.values["ledger_password_file"]; ok {
 		if _, err := os.ReadFile(f.text); err != nil {
 			k, _ := Find("ledger_password_file")
 			l.problem(k.Name, f, k.Kind.Expected)

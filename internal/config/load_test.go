@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/clickledger/clickledger/schemas/policy"
 )
 
 func writeFile(t *testing.T, text string) string {
@@ -188,6 +190,28 @@ func TestFileThatCannotBeRead(t *testing.T) {
 				t.Fatalf("error = %v, want problems of config and of serving", err)
 			}
 		})
+	}
+}
+
+func TestPolicy(t *testing.T) {
+	t.Parallel()
+	c, err := Load(Input{})
+	if err != nil || c.BillingPolicy().Hash() != policy.Default().Hash() {
+		t.Errorf("without a policy key: %v, want the default policy", err)
+	}
+	c, err = Load(Input{Flags: flagSet(t, "--policy", writeFile(t, "revisions: [{salt: 7}]\n"))})
+	if err != nil || c.BillingPolicy().Revisions[0].Salt != 7 {
+		t.Errorf("with a policy file: %v, want salt 7", err)
+	}
+	_, err = Load(Input{Flags: flagSet(t, "--log=x", "--policy", writeFile(t, "revisions: [{salt: 0, max_record_bytes: 0}]\n"))})
+	var problems Problems
+	if !errors.As(err, &problems) || len(problems) != 3 {
+		t.Fatalf("error = %v, want the problem of the log and two of the policy", err)
+	}
+	for i, want := range []string{"revisions[0].max_record_bytes", "revisions[0].salt"} {
+		if p := problems[i+1]; p.Key != "policy" || !strings.Contains(p.Expected, want) {
+			t.Errorf("problem %d = %v, want one of %s", i+1, p, want)
+		}
 	}
 }
 
