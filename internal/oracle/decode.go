@@ -11,45 +11,11 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
-	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/clickpb"
 	"github.com/clickledger/clickledger/schemas/policy"
 )
-
-// clickEvent is the wire contract, field by field in the order of numbers 1 to 13, given to the
-// reflective protobuf implementation: independent of generated and hand-written decoders.
-var clickEvent = sync.OnceValue(func() protoreflect.MessageDescriptor {
-	text := descriptorpb.FieldDescriptorProto_TYPE_STRING
-	integer := descriptorpb.FieldDescriptorProto_TYPE_INT64
-	double := descriptorpb.FieldDescriptorProto_TYPE_DOUBLE
-	msg := &descriptorpb.DescriptorProto{Name: proto.String("ClickEvent")}
-	for i, f := range []struct {
-		name string
-		kind descriptorpb.FieldDescriptorProto_Type
-	}{
-		{"click_id", text}, {"ad_id", text}, {"advertiser_id", text}, {"campaign_id", text},
-		{"user_id", text}, {"cost_per_click", double}, {"ip_address", text}, {"user_agent", text},
-		{"timestamp", integer}, {"referrer", text}, {"received_at", integer},
-		{"country_code", text}, {"device_type", text},
-	} {
-		msg.Field = append(msg.Field, &descriptorpb.FieldDescriptorProto{
-			Name: proto.String(f.name), Number: proto.Int32(int32(i + 1)), Type: f.kind.Enum(),
-			Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
-		})
-	}
-	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
-		Name: proto.String("oracle.proto"), Package: proto.String("oracle"), Syntax: proto.String("proto3"),
-		MessageType: []*descriptorpb.DescriptorProto{msg},
-	}, nil)
-	if err != nil {
-		panic(err)
-	}
-	return file.Messages().Get(0)
-})
 
 // decode turns a record into a click, or into a dead letter by the first reason that applies.
 func decode(rec schemas.Record, p *policy.Policy) Outcome {
@@ -64,22 +30,16 @@ func decode(rec schemas.Record, p *policy.Policy) Outcome {
 	if len(rec.Value) > p.At(floorDiv(rec.TimestampMicros, 1000)).MaxRecordBytes {
 		return dead("oversize")
 	}
-	msg := dynamicpb.NewMessage(clickEvent())
-	if proto.Unmarshal(rec.Value, msg) != nil {
+	var msg clickpb.ClickEvent
+	if proto.Unmarshal(rec.Value, &msg) != nil {
 		return dead("undecodable")
 	}
-	field := func(n protoreflect.FieldNumber) protoreflect.Value {
-		return msg.Get(clickEvent().Fields().ByNumber(n))
-	}
 	c := &o.Click
-	c.ClickID, c.AdID = field(1).String(), field(2).String()
-	c.AdvertiserID, c.CampaignID = field(3).String(), field(4).String()
-	c.UserID, c.CostPerClick = field(5).String(), field(6).Float()
-	c.IPAddress, c.UserAgent = field(7).String(), field(8).String()
-	c.Timestamp, c.Referrer = field(9).Int(), field(10).String()
-	c.CountryCode, c.DeviceType = field(12).String(), field(13).String()
-	if at := field(11).Int(); at != 0 {
-		c.ReceivedAtMicros = at
+	c.ClickID, c.AdID, c.AdvertiserID, c.CampaignID = msg.ClickId, msg.AdId, msg.AdvertiserId, msg.CampaignId
+	c.UserID, c.CostPerClick, c.IPAddress, c.UserAgent = msg.UserId, msg.CostPerClick, msg.IpAddress, msg.UserAgent
+	c.Timestamp, c.Referrer, c.CountryCode, c.DeviceType = msg.Timestamp, msg.Referrer, msg.CountryCode, msg.DeviceType
+	if msg.ReceivedAt != 0 {
+		c.ReceivedAtMicros = msg.ReceivedAt
 	}
 	if reason := validate(&o, p); reason != "" {
 		return dead(reason)
