@@ -28,12 +28,10 @@ func ExitCode(err error) int {
 	if err == nil {
 		return ExitOK
 	}
-	var exit *ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*ExitError](err); ok {
 		return exit.Code
 	}
-	var problems Problems
-	if errors.As(err, &problems) {
+	if _, ok := errors.AsType[Problems](err); ok {
 		return ExitUsage
 	}
 	return ExitFailed

@@ -59,13 +59,6 @@ func enum(values ...string) Kind {
 	}
 }
 
-func boolean() Kind {
-	return Kind{Type: "bool", Expected: "true or false", Valid: func(s string) error {
-		_, err := strconv.ParseBool(s)
-		return err
-	}}
-}
-
 func integer(low, high int) Kind {
 	return Kind{
 		Type:     "int",

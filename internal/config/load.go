@@ -116,8 +116,7 @@ func (l *loader) readFile(in Input) {
 	}
 	ko := koanf.New(".")
 	if err := ko.Load(file.Provider(path), yaml.Parser()); err != nil {
-		var perr *fs.PathError
-		if errors.As(err, &perr) {
+		if perr, ok := errors.AsType[*fs.PathError](err); ok {
 			err = perr.Err
 		}
 		l.problem("config", found{text: path, source: source}, fmt.Sprintf("a readable YAML file (%v)", err))
@@ -192,7 +191,7 @@ func (l *loader) merge(ko *koanf.Koanf, source func(Key) string) {
 		switch {
 		case known && value != nil:
 			l.values[name] = f
-		case !known && !(isGroup(name) && isEmpty(value)):
+		case !known && (!isGroup(name) || !isEmpty(value)):
 			if strings.HasPrefix(name, EnvPrefix) {
 				f.source = "environment"
 			}

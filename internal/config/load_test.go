@@ -132,7 +132,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	path := writeFile(t, `
 log: kafka://a
 archive: {dir: /x}
-arcive: file:///x
+bucket: file:///x
 gateway: {listen: 8080, port: 1}
 archiver: {flush_interval: 10, file_records: many}
 ledger: postgres://u:hunter2@/x
@@ -155,7 +155,7 @@ ledger: postgres://u:hunter2@/x
 		}
 	}
 	want := []string{
-		"CLICKLEDGER_FOO", "archive.dir", "arcive", "gateway.port", "log", "serving", "ledger", "dedup",
+		"CLICKLEDGER_FOO", "archive.dir", "bucket", "gateway.port", "log", "serving", "ledger", "dedup",
 		"logging.level", "gateway.listen", "archiver.flush_interval", "archiver.file_records",
 		"batch.memory_limit",
 	}
@@ -269,8 +269,7 @@ func TestTableAgreesWithConfig(t *testing.T) {
 	var fields []string
 	var walk func(prefix string, typ reflect.Type)
 	walk = func(prefix string, typ reflect.Type) {
-		for i := range typ.NumField() {
-			f := typ.Field(i)
+		for f := range typ.Fields() {
 			tag := f.Tag.Get("koanf")
 			switch {
 			case !f.IsExported():

@@ -26,6 +26,8 @@ func (p Problem) String() string {
 
 // Problems is everything that is wrong with a configuration, in the order of the key table. As an
 // error it has one line for each problem, and ExitCode maps it to ExitUsage.
+//
+//nolint:errname // the problems are data first, which `config check --json` prints
 type Problems []Problem
 
 func (ps Problems) Error() string {
