@@ -12,7 +12,7 @@ import (
 // RawClick is one csp.adclick.v1.ClickEvent as it is on the wire. Its byte fields are views into
 // the record's value: copy what outlives it.
 type RawClick struct {
-	ClickID, AdID, AdvertiserID, CampaignID, UserID   []byte
+	ClickID, AdID, AdvertiserID, CampaignID, UserID         []byte
 	IPAddress, UserAgent, Referrer, CountryCode, DeviceType []byte
 
 	CostPerClick          float64

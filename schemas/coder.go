@@ -1,0 +1,195 @@
+package schemas
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// blockVersion is the first byte of every encoded block.
+const blockVersion = 1
+
+// MaxBlockClicks bounds the clicks of one block, so that a damaged length cannot ask for memory.
+const MaxBlockClicks = 1 << 24
+
+var errBlock = errors.New("malformed block")
+
+// Append encodes the block: version, header, number of clicks, then column by column; integers
+// as zigzag varints of the difference to the entry before, keys as they are.
+func (b *Block) Append(dst []byte) []byte {
+	dst = append(dst, blockVersion)
+	dst = b.Header.appendTo(dst, b.Len())
+	if b.Len() == 0 {
+		return dst
+	}
+	dst = appendDeltas(dst, b.Partition)
+	dst = appendDeltas(dst, b.WinnerPartition)
+	for _, col := range [...][]int64{b.Offset, b.ReceivedMicros, b.EventMillis, b.LogMillisColumn,
+		b.JudgeMillis, b.CostMicros, b.WinnerOffset} {
+		dst = appendDeltas(dst, col)
+	}
+	for i := range b.Verdict {
+		dst = append(dst, byte(b.Verdict[i]), byte(b.Rules[i]), byte(b.Flags[i]))
+	}
+	for _, v := range b.ContentHash {
+		dst = binary.LittleEndian.AppendUint64(dst, v)
+	}
+	for _, col := range [...][]Key128{b.ClickKey, b.IPKey, b.UserKey} {
+		for i := range col {
+			dst = append(dst, col[i][:]...)
+		}
+	}
+	dst = b.ClickID.appendTo(dst)
+	return b.RowKey.appendTo(dst)
+}
+
+// Decode reads an encoded block into b, reusing its memory; the text columns are views into data.
+// Any bytes give a block or an error.
+func (b *Block) Decode(data []byte) error {
+	b.Reset()
+	if len(data) == 0 || data[0] != blockVersion {
+		return fmt.Errorf("%w: unknown version", errBlock)
+	}
+	r := reader{rest: data[1:]}
+	n := r.header(&b.Header)
+	const leastBytes = 2 + 7 + 3 + 8 + 3*16 + 2 // of one click
+	if r.failed || n < 0 || n > MaxBlockClicks || n*leastBytes > int64(len(r.rest)) {
+		return errBlock
+	}
+	if b.Channel < 0 || b.Channel >= b.Channels {
+		return fmt.Errorf("%w: channel %d of %d", errBlock, b.Channel, b.Channels)
+	}
+	if n > 0 {
+		b.decodeColumns(&r, int(n))
+	}
+	if r.failed || len(r.rest) != 0 {
+		return errBlock
+	}
+	return nil
+}
+
+func (b *Block) decodeColumns(r *reader, n int) {
+	b.Partition = readDeltas(r, b.Partition, n)
+	b.WinnerPartition = readDeltas(r, b.WinnerPartition, n)
+	for _, col := range [...]*[]int64{&b.Offset, &b.ReceivedMicros, &b.EventMillis, &b.LogMillisColumn,
+		&b.JudgeMillis, &b.CostMicros, &b.WinnerOffset} {
+		*col = readDeltas(r, *col, n)
+	}
+	if marks := r.take(3 * n); marks != nil {
+		for i := 0; i < n; i++ {
+			b.Verdict = append(b.Verdict, Verdict(marks[3*i]))
+			b.Rules = append(b.Rules, Rules(marks[3*i+1]))
+			b.Flags = append(b.Flags, ClickFlags(marks[3*i+2]))
+			r.failed = r.failed || int(marks[3*i]) >= len(verdictNames)
+		}
+	}
+	if hashes := r.take(8 * n); hashes != nil {
+		for i := 0; i < n; i++ {
+			b.ContentHash = append(b.ContentHash, binary.LittleEndian.Uint64(hashes[8*i:]))
+		}
+	}
+	for _, col := range [...]*[]Key128{&b.ClickKey, &b.IPKey, &b.UserKey} {
+		if keys := r.take(16 * n); keys != nil {
+			for i := 0; i < n; i++ {
+				*col = append(*col, Key128(keys[16*i:]))
+			}
+		}
+	}
+	b.ClickID = b.ClickID.read(r, n)
+	b.RowKey = b.RowKey.read(r, n)
+}
+
+// appendTo encodes a header and the number of entries that follow it.
+func (h *Header) appendTo(dst []byte, n int) []byte {
+	for _, v := range [...]int64{int64(h.Channel), int64(h.Channels), h.Start, h.Prev, h.Next,
+		h.WatermarkMillis, h.LogMillis, h.TickMillis, int64(n)} {
+		dst = binary.AppendVarint(dst, v)
+	}
+	return dst
+}
+
+func appendDeltas[T int32 | int64](dst []byte, col []T) []byte {
+	var last int64
+	for _, v := range col {
+		dst = binary.AppendVarint(dst, int64(v)-last)
+		last = int64(v)
+	}
+	return dst
+}
+
+func readDeltas[T int32 | int64](r *reader, col []T, n int) []T {
+	var last int64
+	for i := 0; i < n; i++ {
+		last += r.varint()
+		col = append(col, T(last))
+	}
+	return col
+}
+
+func (t *Text) appendTo(dst []byte) []byte {
+	var from uint32
+	for _, end := range t.Ends {
+		dst = binary.AppendUvarint(dst, uint64(end-from))
+		from = end
+	}
+	return append(dst, t.Bytes...)
+}
+
+func (t *Text) read(r *reader, n int) Text {
+	ends, total := t.Ends[:0], uint64(0)
+	for i := 0; i < n; i++ {
+		size := r.uvarint()
+		if size > uint64(len(r.rest)) {
+			r.failed = true
+			break
+		}
+		total += size
+		ends = append(ends, uint32(total))
+	}
+	return Text{Bytes: r.take(int(min(total, 1<<32-1))), Ends: ends, isView: true}
+}
+
+// reader reads from the front of rest; failed sticks.
+type reader struct {
+	rest   []byte
+	failed bool
+}
+
+// header reads what Header.appendTo wrote and returns the number of entries.
+func (r *reader) header(h *Header) int64 {
+	h.Channel, h.Channels = int32(r.varint()), int32(r.varint())
+	h.Start, h.Prev, h.Next = r.varint(), r.varint(), r.varint()
+	h.WatermarkMillis, h.LogMillis, h.TickMillis = r.varint(), r.varint(), r.varint()
+	return r.varint()
+}
+
+func (r *reader) varint() int64 {
+	u := r.uvarint()
+	return int64(u>>1) ^ -int64(u&1)
+}
+
+func (r *reader) uvarint() uint64 {
+	if len(r.rest) > 0 && r.rest[0] < 0x80 {
+		v := r.rest[0]
+		r.rest = r.rest[1:]
+		return uint64(v)
+	}
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.failed, r.rest = true, nil
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+// take returns the next n bytes as a view; nil, and the reader fails, where there are fewer.
+func (r *reader) take(n int) []byte {
+	if r.failed || n < 0 || n > len(r.rest) {
+		r.failed, r.rest = true, nil
+		return nil
+	}
+	v := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return v
+}

@@ -1,0 +1,70 @@
+package channel
+
+import (
+	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/snapshot"
+)
+
+// heartbeatMillis is how far the watermark must move before an operator says so without clicks.
+const heartbeatMillis = 200
+
+// Outbox collects what an operator sends: one block for each shard of the next operator.
+type Outbox struct {
+	self, channels int32
+	blocks         []schemas.Block
+	sent           []int64
+	announced      int64
+}
+
+// NewOutbox returns the outbox of channel self of channels, towards that many shards.
+func NewOutbox(self, channels, shards int32) *Outbox {
+	return &Outbox{self: self, channels: channels, blocks: make([]schemas.Block, shards),
+		sent: make([]int64, shards), announced: schemas.MinWatermark}
+}
+
+// Add puts click i of a block into the shard's block.
+func (o *Outbox) Add(shard int64, b *schemas.Block, i int) { o.blocks[shard].AppendFrom(b, i) }
+
+// Shards is the number of shards that the outbox sends to.
+func (o *Outbox) Shards() int { return len(o.blocks) }
+
+// Announced is the watermark that was last sent.
+func (o *Outbox) Announced() int64 { return o.announced }
+
+// Flush sends the blocks that hold clicks, and an empty one to every other shard where the
+// watermark moved far enough to matter. An emitted block is valid during the call only.
+func (o *Outbox) Flush(watermark, tick int64, emit func(shard int32, b *schemas.Block)) {
+	moved := watermark > o.announced && (o.announced == schemas.MinWatermark ||
+		watermark == schemas.MaxWatermark || watermark-o.announced >= heartbeatMillis)
+	watermark = max(watermark, o.announced)
+	for shard := range o.blocks {
+		b := &o.blocks[shard]
+		if b.Len() == 0 && !moved {
+			continue
+		}
+		b.Header = schemas.Header{Channel: o.self, Channels: o.channels, Prev: o.sent[shard], Next: o.sent[shard] + 1,
+			WatermarkMillis: watermark, LogMillis: schemas.NoWatermark, TickMillis: tick}
+		o.sent[shard]++
+		emit(int32(shard), b)
+		b.Reset()
+	}
+	if moved {
+		o.announced = watermark
+	}
+}
+
+// Save writes the outbox; it is empty between two calls of Flush.
+func (o *Outbox) Save(w *snapshot.Writer) {
+	w.Int(o.announced)
+	for _, n := range o.sent {
+		w.Int(n)
+	}
+}
+
+// Load reads what Save wrote.
+func (o *Outbox) Load(r *snapshot.Reader) {
+	o.announced = r.Int()
+	for i := range o.sent {
+		o.sent[i] = r.Int()
+	}
+}

@@ -1,0 +1,136 @@
+// Package decode turns records into blocks of clicks: it parses and validates, puts money and time
+// into their units, computes the identities, tests the bot and network lists, and decides by the
+// watermark whether a click is late. What is no click becomes a dead letter.
+package decode
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/transforms/invalidtraffic"
+)
+
+// Batch is a run of records of one partition in offset order.
+type Batch struct {
+	// Header is passed on to the blocks; its LogMillis and WatermarkMillis hold after the batch.
+	schemas.Header
+	// LogBefore is the partition's highest record timestamp before the batch, Unix milliseconds;
+	// MinWatermark where there was none.
+	LogBefore int64
+	// WatermarkBefore is the watermark that the channel announced before the batch.
+	WatermarkBefore int64
+	Records         []schemas.Record
+}
+
+// Core splits batches into blocks by shard of the click key. It keeps memory, not state.
+type Core struct {
+	policy  *policy.Policy
+	decoder *schemas.Decoder
+	lists   *invalidtraffic.Lists
+	blocks  []schemas.Block
+	scratch []byte
+}
+
+// NewCore returns a core towards that many shards.
+func NewCore(p *policy.Policy, shards int32) (*Core, error) {
+	lists, err := invalidtraffic.NewLists(p)
+	if err != nil {
+		return nil, err
+	}
+	return &Core{policy: p, decoder: schemas.NewDecoder(p), lists: lists, blocks: make([]schemas.Block, shards)}, nil
+}
+
+// Split decodes a batch. It calls dead for every record that is no click, in offset order, and then
+// emit once for each shard; the emitted block is valid during the call only.
+func (c *Core) Split(batch *Batch, dead func(schemas.DeadLetter), emit func(shard int32, b *schemas.Block)) {
+	log, raw := batch.LogBefore, schemas.RawClick{}
+	for i := range batch.Records {
+		rec := &batch.Records[i]
+		watermark := batch.WatermarkBefore
+		if watermark == schemas.NoWatermark {
+			watermark = schemas.MinWatermark
+		}
+		if log != schemas.MinWatermark {
+			watermark = max(watermark, log-c.policy.At(log).AllowedSkew.Milliseconds())
+		}
+		log = max(log, rec.TimestampMicros/1000)
+		j, reason := c.decoder.DecodeRaw(rec, &raw)
+		if reason != "" {
+			dead(schemas.DeadLetter{Position: rec.Position, ReceivedAtMicros: j.ReceivedAtMicros, Reason: reason,
+				Key: rec.Key, Value: rec.Value})
+			continue
+		}
+		c.Add(&raw, &j, rec.Position, log, watermark)
+	}
+	c.Flush(batch.Header, emit)
+}
+
+// Add puts one valid click into the block of its shard. logMillis is its log time, and
+// watermarkMillis the watermark that it is measured against.
+func (c *Core) Add(raw *schemas.RawClick, j *schemas.Judged, pos schemas.Position, logMillis, watermarkMillis int64) {
+	key := identity(raw.ClickID)
+	b := &c.blocks[key.Shard(len(c.blocks))]
+	verdict, flags, judge := schemas.Billable, schemas.ClickFlags(0), j.EventTimeMillis
+	if j.EventTimeMillis < watermarkMillis {
+		flags, judge = schemas.FlagLate, watermarkMillis
+		if watermarkMillis-j.EventTimeMillis > j.Revision.AllowedLateness.Milliseconds() {
+			verdict = schemas.Late
+		}
+	}
+	b.Partition = append(b.Partition, pos.Partition)
+	b.Offset = append(b.Offset, pos.Offset)
+	b.ReceivedMicros = append(b.ReceivedMicros, j.ReceivedAtMicros)
+	b.EventMillis = append(b.EventMillis, j.EventTimeMillis)
+	b.LogMillisColumn = append(b.LogMillisColumn, logMillis)
+	b.JudgeMillis = append(b.JudgeMillis, judge)
+	b.CostMicros = append(b.CostMicros, j.CostMicros)
+	b.Verdict = append(b.Verdict, verdict)
+	b.Rules = append(b.Rules, c.lists.Rules(j.Revision, raw.UserAgent, j.Addr))
+	b.Flags = append(b.Flags, flags)
+	b.WinnerPartition = append(b.WinnerPartition, pos.Partition)
+	b.WinnerOffset = append(b.WinnerOffset, pos.Offset)
+	b.ClickKey = append(b.ClickKey, key)
+	b.ContentHash = append(b.ContentHash, xxh3.HashSeed(raw.AdID, uint64(j.CostMicros)))
+	b.IPKey = append(b.IPKey, c.addrIdentity(raw, j))
+	b.UserKey = append(b.UserKey, c.userIdentity(raw))
+	b.ClickID.Append(raw.ClickID)
+	b.RowKey.Bytes = schemas.AppendRowKey(b.RowKey.Bytes, raw.AdvertiserID, raw.CampaignID, raw.AdID, raw.DeviceType, raw.CountryCode)
+	b.RowKey.Close()
+}
+
+// Flush sends what was added since the last flush, one block for each shard, empty ones included.
+func (c *Core) Flush(h schemas.Header, emit func(shard int32, b *schemas.Block)) {
+	for shard := range c.blocks {
+		b := &c.blocks[shard]
+		b.Header = h
+		emit(int32(shard), b)
+		b.Reset()
+	}
+}
+
+func identity(b []byte) schemas.Key128 {
+	sum := sha256.Sum256(b)
+	return schemas.Key128(sum[:16])
+}
+
+func (c *Core) addrIdentity(raw *schemas.RawClick, j *schemas.Judged) schemas.Key128 {
+	if !j.Addr.IsValid() {
+		return schemas.Key128{}
+	}
+	ip := j.Addr.As16()
+	c.scratch = append(append(append(c.scratch[:0], 'i'), ip[:]...), raw.AdID...)
+	return identity(c.scratch)
+}
+
+func (c *Core) userIdentity(raw *schemas.RawClick) schemas.Key128 {
+	if len(raw.UserID) == 0 {
+		return schemas.Key128{}
+	}
+	c.scratch = binary.AppendUvarint(append(c.scratch[:0], 'u'), uint64(len(raw.UserID)))
+	c.scratch = append(append(c.scratch, raw.UserID...), raw.AdID...)
+	return identity(c.scratch)
+}

@@ -1,0 +1,183 @@
+// Package dedup finds the copies of a click: of all records with one click_id the first recorded
+// wins, the others are duplicates.
+//
+// The core takes blocks from several channels and judges clicks in log order (log time, partition,
+// offset), merging the channels by their log times, so that its verdicts do not depend on the order
+// in which blocks happen to arrive. In: blocks sharded by click key. Out: the same clicks, with
+// duplicates marked and pointing to the winner, in blocks per shard of the next operator.
+package dedup
+
+import (
+	"fmt"
+
+	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/transforms/channel"
+	"github.com/clickledger/clickledger/transforms/expiring"
+)
+
+// Mode says how long a click_id is remembered.
+type Mode int
+
+const (
+	// Sliding is the stream's: the policy's dedup.ttl from the last copy, by received_at.
+	Sliding Mode = iota
+	// FromWinner is the batch's: dedup.lookback from the winner, end included, by received_at.
+	FromWinner
+)
+
+// entry is what is remembered of a click_id: it holds the owning position, so that a record that
+// comes again is recognised as itself.
+type entry struct {
+	winner  schemas.Position
+	anchor  int64 // received_at from which the time to live counts, Unix microseconds
+	content uint64
+}
+
+// Core is the state of one shard. It is not safe for concurrent use.
+type Core struct {
+	policy *policy.Policy
+	mode   Mode
+	self   int32
+
+	channels *channel.Set[*schemas.Block]
+	pending  []queue // by channel
+	seen     *expiring.Map[entry]
+	outbox   *channel.Outbox
+	ready    []*schemas.Block
+}
+
+// queue holds the clicks of one channel that wait for their turn.
+type queue struct {
+	blocks []*schemas.Block
+	next   int // index into blocks[0]
+}
+
+// NewCore returns the empty state of shard self of shards; the next operator has as many.
+func NewCore(p *policy.Policy, mode Mode, self, shards int32) *Core {
+	span := int64(expiring.Forever)
+	if mode == Sliding {
+		ttl := policy.Max(p, func(r *policy.Revision) int64 { return r.Dedup.TTL.Milliseconds() })
+		skew := policy.Max(p, func(r *policy.Revision) int64 { return r.AllowedSkew.Milliseconds() })
+		span = ttl + skew + 60_000
+	}
+	return &Core{policy: p, mode: mode, self: self, channels: channel.New(header),
+		seen: expiring.New[entry](span), outbox: channel.NewOutbox(self, shards, shards)}
+}
+
+func header(b *schemas.Block) *schemas.Header { return &b.Header }
+
+// Apply takes one block and calls emit for every block that follows from it, with the shard of
+// the next operator that it is for. The emitted block is only valid during the call.
+func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)) error {
+	var err error
+	c.ready, err = c.channels.Offer(in, c.ready[:0])
+	if err != nil {
+		return fmt.Errorf("dedup shard %d: %w", c.self, err)
+	}
+	for _, b := range c.ready {
+		for int32(len(c.pending)) < b.Channels {
+			c.pending = append(c.pending, queue{})
+		}
+		if b.Len() > 0 {
+			q := &c.pending[b.Channel]
+			q.blocks = append(q.blocks, b)
+		}
+		c.channels.Pass(b)
+	}
+	c.merge(c.channels.Log())
+	c.outbox.Flush(c.watermark(), c.channels.Tick(), emit)
+	return nil
+}
+
+// merge judges every waiting click with a log time before the limit, in log order.
+func (c *Core) merge(limit int64) {
+	for {
+		var first, second *queue
+		for i := range c.pending {
+			switch q := &c.pending[i]; {
+			case len(q.blocks) == 0:
+			case first == nil || q.before(first):
+				first, second = q, first
+			case second == nil || q.before(second):
+				second = q
+			}
+		}
+		if first == nil || !first.due(limit) {
+			return
+		}
+		for len(first.blocks) > 0 && first.due(limit) && (second == nil || first.before(second)) {
+			c.judge(first.blocks[0], first.next)
+			first.pop()
+		}
+	}
+}
+
+func (q *queue) due(limit int64) bool {
+	return limit == schemas.MaxWatermark || q.blocks[0].LogMillisColumn[q.next] < limit
+}
+
+// before orders the heads of two queues by log time, partition, offset.
+func (q *queue) before(o *queue) bool {
+	a, b := q.blocks[0], o.blocks[0]
+	if l, m := a.LogMillisColumn[q.next], b.LogMillisColumn[o.next]; l != m {
+		return l < m
+	}
+	return a.Position(q.next).Less(b.Position(o.next))
+}
+
+func (q *queue) pop() {
+	q.next++
+	if q.next == q.blocks[0].Len() {
+		q.blocks, q.next = q.blocks[1:], 0
+	}
+}
+
+// judge decides on one click, marks it, and puts it into the block of its next shard.
+func (c *Core) judge(b *schemas.Block, i int) {
+	rev := c.policy.At(b.EventMillis[i])
+	keep := rev.Dedup.TTL.Microseconds()
+	if c.mode == FromWinner {
+		keep = rev.Dedup.Lookback.Microseconds()
+	}
+	now, pos := b.ReceivedMicros[i], b.Position(i)
+	e, found := c.seen.Get(b.ClickKey[i])
+	switch {
+	case found && e.winner == pos:
+		// The winner itself, delivered again: it stays the winner.
+	case found && now-e.anchor <= keep:
+		b.WinnerPartition[i], b.WinnerOffset[i] = e.winner.Partition, e.winner.Offset
+		if b.ContentHash[i] != e.content {
+			b.Flags[i] |= schemas.FlagConflict
+		}
+		if b.Verdict[i] != schemas.Late {
+			b.Verdict[i], b.Rules[i] = schemas.Duplicate, 0
+		}
+		if c.mode == Sliding {
+			e.anchor = max(e.anchor, now)
+			c.seen.Put(b.ClickKey[i], e, b.LogMillisColumn[i])
+		}
+	default:
+		c.seen.Put(b.ClickKey[i], entry{winner: pos, anchor: now, content: b.ContentHash[i]}, b.LogMillisColumn[i])
+	}
+	to := b.IPKey[i]
+	if to.IsZero() {
+		to = b.ClickKey[i]
+	}
+	c.outbox.Add(to.Shard(c.outbox.Shards()), b, i)
+}
+
+// watermark is what no later output comes before: the channels' least, and the waiting clicks.
+func (c *Core) watermark() int64 {
+	watermark := c.channels.Watermark()
+	for i := range c.pending {
+		from := c.pending[i].next
+		for _, b := range c.pending[i].blocks {
+			for _, t := range b.JudgeMillis[from:] {
+				watermark = min(watermark, t)
+			}
+			from = 0
+		}
+	}
+	return watermark
+}

@@ -1,0 +1,152 @@
+// Package invalidtraffic finds the clicks that must not be billed though they are unique: by the
+// bot and network lists, and by velocity, which counts the clicks of an identity, (ip, ad) or
+// (user, ad), within a sliding window and holds the identity for a cooling time when they are too
+// many.
+//
+// A velocity core takes blocks sharded by identity from several channels, waits until the
+// watermark has passed a click's turn, and judges in order of turn, event time, partition, offset.
+// An on-time click's turn is its event time; a late one's is the watermark that it came behind. So
+// the verdicts depend on the log alone. Out: the same clicks with the rules that they hit.
+package invalidtraffic
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/transforms/channel"
+)
+
+// Identity says by whom a velocity core counts.
+type Identity int
+
+// The identities of the two velocity rules, in the order in which a click passes them. ByUser comes
+// last and turns a billable click that hit any rule into an invalid one.
+const (
+	ByIP   Identity = iota // (ip, ad)
+	ByUser                 // (user, ad)
+)
+
+// Core is the state of one shard of one velocity rule. It is not safe for concurrent use.
+type Core struct {
+	policy   *policy.Policy
+	identity Identity
+	self     int32
+
+	channels *channel.Set[*schemas.Block]
+	waiting  []waiting
+	velocity *velocity
+	outbox   *channel.Outbox
+	ready    []*schemas.Block
+	due      []turn
+}
+
+// waiting is a block of which some clicks' turn has not come, and the order of its clicks.
+type waiting struct {
+	block *schemas.Block
+	turns []turn
+}
+
+// turn is one click's place in the order.
+type turn struct {
+	judge, event int64
+	offset       int64
+	partition    int32
+	index        int32
+	block        *schemas.Block
+}
+
+func compareTurns(a, b turn) int {
+	return cmp.Or(cmp.Compare(a.judge, b.judge), cmp.Compare(a.event, b.event),
+		cmp.Compare(a.partition, b.partition), cmp.Compare(a.offset, b.offset))
+}
+
+// NewCore returns the empty state of shard self of shards; the next operator has nextShards.
+func NewCore(p *policy.Policy, identity Identity, self, shards, nextShards int32) *Core {
+	return &Core{policy: p, identity: identity, self: self, channels: channel.New(header),
+		velocity: newVelocity(p), outbox: channel.NewOutbox(self, shards, nextShards)}
+}
+
+func header(b *schemas.Block) *schemas.Header { return &b.Header }
+
+// Apply takes one block and calls emit for every block that follows from it, with the shard of
+// the next operator that it is for. The emitted block is only valid during the call.
+func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)) error {
+	var err error
+	c.ready, err = c.channels.Offer(in, c.ready[:0])
+	if err != nil {
+		return fmt.Errorf("invalid traffic shard %d: %w", c.self, err)
+	}
+	for _, b := range c.ready {
+		c.queue(b)
+		c.channels.Pass(b)
+	}
+	watermark := c.channels.Watermark()
+	c.release(watermark)
+	c.outbox.Flush(watermark, c.channels.Tick(), emit)
+	return nil
+}
+
+// queue puts a block's clicks in order.
+func (c *Core) queue(b *schemas.Block) {
+	if b.Len() == 0 {
+		return
+	}
+	turns := make([]turn, b.Len())
+	for i := range turns {
+		turns[i] = turn{judge: b.JudgeMillis[i], event: b.EventMillis[i], partition: b.Partition[i],
+			offset: b.Offset[i], index: int32(i), block: b}
+	}
+	if !slices.IsSortedFunc(turns, compareTurns) {
+		slices.SortFunc(turns, compareTurns)
+	}
+	c.waiting = append(c.waiting, waiting{block: b, turns: turns})
+}
+
+// release judges every click whose turn is before the watermark.
+func (c *Core) release(watermark int64) {
+	due, sources := c.due[:0], 0
+	kept := c.waiting[:0]
+	for _, w := range c.waiting {
+		n := len(w.turns)
+		if watermark != schemas.MaxWatermark {
+			n, _ = slices.BinarySearchFunc(w.turns, watermark, func(t turn, limit int64) int { return cmp.Compare(t.judge, limit) })
+		}
+		if n > 0 {
+			due, sources = append(due, w.turns[:n]...), sources+1
+		}
+		if n < len(w.turns) {
+			kept = append(kept, waiting{block: w.block, turns: w.turns[n:]})
+		}
+	}
+	clear(c.waiting[len(kept):])
+	c.waiting = kept
+	if sources > 1 {
+		slices.SortFunc(due, compareTurns)
+	}
+	for _, t := range due {
+		c.judge(t.block, int(t.index))
+	}
+	clear(due)
+	c.due = due[:0]
+}
+
+func (c *Core) judge(b *schemas.Block, i int) {
+	key, rule, next := b.IPKey[i], schemas.RuleVelocityIPAd, b.UserKey[i]
+	if c.identity == ByUser {
+		key, rule = next, schemas.RuleVelocityUserAd
+	}
+	if b.Verdict[i] == schemas.Billable && !key.IsZero() &&
+		c.velocity.judge(key, b.EventMillis[i], b.JudgeMillis[i], c.policy.At(b.EventMillis[i]).Velocity) {
+		b.Rules[i] |= rule
+	}
+	if c.identity == ByUser && b.Verdict[i] == schemas.Billable && b.Rules[i] != 0 {
+		b.Verdict[i] = schemas.Invalid // the last rule has spoken
+	}
+	if next.IsZero() {
+		next = b.ClickKey[i]
+	}
+	c.outbox.Add(next.Shard(c.outbox.Shards()), b, i)
+}

@@ -1,0 +1,61 @@
+package invalidtraffic
+
+import (
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/shardstate"
+)
+
+func init() {
+	register.DoFn4x1[state.Provider, int64, []byte, func(int64, []byte), error](&velocityFn{})
+	register.Emitter2[int64, []byte]()
+}
+
+// ByVelocity judges unique clicks by both velocity rules and turns those that hit any rule, the
+// list rules included, into invalid ones.
+//
+// In: PCollection<KV<shard, encoded schemas.Block>>, sharded by the (ip, ad) identity. Out: the
+// same type with the same clicks in order of turn, one channel for each shard by (user, ad).
+func ByVelocity(s beam.Scope, cfg shardstate.Config, blocks beam.PCollection) beam.PCollection {
+	cfg.Validate()
+	s = s.Scope("invalidtraffic.ByVelocity")
+	judge := func(s beam.Scope, identity Identity, nextShards int32, in beam.PCollection) beam.PCollection {
+		return beam.ParDo(s, &velocityFn{Config: cfg, Identity: identity, NextShards: nextShards,
+			Token: state.MakeValueState[[]byte]("token"), Log: state.MakeBagState[[]byte]("log")}, in)
+	}
+	byIP := judge(s.Scope("ip"), ByIP, cfg.Shards, blocks)
+	return judge(s.Scope("user"), ByUser, 1, byIP)
+}
+
+// velocityFn runs a Core for each shard. Config, Identity and NextShards are configuration.
+type velocityFn struct {
+	Config     shardstate.Config
+	Identity   Identity
+	NextShards int32
+
+	Token state.Value[[]byte]
+	Log   state.Bag[[]byte]
+}
+
+func (f *velocityFn) ProcessElement(sp state.Provider, shard int64, data []byte, emit func(int64, []byte)) error {
+	p, err := f.Config.Policy()
+	if err != nil {
+		return err
+	}
+	return shardstate.Step(sp, f.Token, f.Log, f.Config, shardstate.Operator("velocity", int(f.Identity)), shard, data,
+		func() *Core { return NewCore(p, f.Identity, int32(shard), f.Config.Shards, f.NextShards) },
+		func(c *Core, data []byte, live bool) error {
+			in, err := decode(data)
+			if err != nil {
+				return err
+			}
+			return c.Apply(in, func(to int32, b *schemas.Block) {
+				if live {
+					emit(int64(to), b.Append(nil))
+				}
+			})
+		})
+}

@@ -1,0 +1,54 @@
+package invalidtraffic
+
+import (
+	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/snapshot"
+)
+
+// Save returns the state as bytes; equal states give equal bytes.
+func (c *Core) Save() []byte {
+	var w snapshot.Writer
+	c.outbox.Save(&w)
+	c.channels.Save(&w, encode)
+	w.Int(int64(len(c.waiting)))
+	var rest schemas.Block
+	for _, q := range c.waiting {
+		rest.Reset()
+		for _, t := range q.turns {
+			rest.AppendFrom(q.block, int(t.index))
+		}
+		rest.Header = q.block.Header
+		w.Bytes(encode(&rest))
+	}
+	c.velocity.save(&w)
+	return w.Buf
+}
+
+// Load replaces the state by what Save returned for a core of the same policy and shards.
+func (c *Core) Load(data []byte) error {
+	r := snapshot.Reader{Rest: data}
+	c.outbox.Load(&r)
+	if err := c.channels.Load(&r, decode); err != nil {
+		return err
+	}
+	c.waiting = nil
+	for range r.Count(1) {
+		b, err := decode(r.Bytes())
+		if err != nil {
+			return err
+		}
+		c.queue(b)
+	}
+	c.velocity.load(&r)
+	return r.Err()
+}
+
+func encode(b *schemas.Block) []byte { return b.Append(nil) }
+
+func decode(data []byte) (*schemas.Block, error) {
+	b := new(schemas.Block)
+	if err := b.Decode(data); err != nil {
+		return nil, err
+	}
+	return b, nil
+}

@@ -1,0 +1,205 @@
+// Package shardstate keeps an operator's pure core in Beam state, exactly, on any runner: one
+// Value cell with a random token and one Bag with a log of segments. The log begins with a snapshot
+// of the core and goes on with the blocks that it took in since. The built core stays in the process; if its
+// token equals the cell's, nothing is read back. If not (a restart, a moved shard, a bundle tried
+// again), the core is rebuilt from the log. The token is random and not a counter: after a restore
+// another history could reach the same number.
+package shardstate
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
+
+	"github.com/clickledger/clickledger/schemas/policy"
+)
+
+const (
+	segmentBytes  = 1 << 20 // of a snapshot
+	leastLogBytes = 8 << 20 // of a log before it is folded into a snapshot
+
+	kindSnapshot = 's'
+	kindBlock    = 'b'
+)
+
+// Core is an operator's state machine, without Beam.
+type Core interface {
+	// Save returns the state as bytes.
+	Save() []byte
+	// Load replaces the state by what Save returned.
+	Load([]byte) error
+}
+
+// Config is what every sharded operator is given. All fields are construction-time configuration.
+type Config struct {
+	// PolicyYAML is the policy document.
+	PolicyYAML string
+	// Shards is the number of shards of this operator and of the next one.
+	Shards int32
+	// RunID tells the pipelines of one process apart.
+	RunID string
+}
+
+// Validate panics on a bad configuration: it is a mistake in the program, found at construction.
+func (c Config) Validate() {
+	if c.Shards < 1 || c.Shards > 1024 || c.RunID == "" {
+		panic(fmt.Sprintf("shardstate: %d shards (1 to 1024) for run %q", c.Shards, c.RunID))
+	}
+	if _, err := c.Policy(); err != nil {
+		panic(err)
+	}
+}
+
+// Policy parses the policy; one document is parsed once a process.
+func (c Config) Policy() (*policy.Policy, error) {
+	if p, ok := policies.Load(c.PolicyYAML); ok {
+		return p.(*policy.Policy), nil
+	}
+	parsed, err := policy.Parse([]byte(c.PolicyYAML))
+	if err != nil {
+		return nil, err
+	}
+	p, _ := policies.LoadOrStore(c.PolicyYAML, parsed)
+	return p.(*policy.Policy), nil
+}
+
+var (
+	policies sync.Map // PolicyYAML -> *policy.Policy
+	caches   sync.Map // cacheKey -> *cached
+)
+
+type cacheKey struct {
+	run, operator string
+	shard         int64
+}
+
+// cached is a built core and the token of the state that it equals.
+type cached struct {
+	mu       sync.Mutex
+	core     Core
+	token    []byte
+	logBytes int
+	segments int64
+	snapshot int // bytes of the snapshot that the log begins with
+}
+
+// Forget drops the cores of a run that has ended.
+func Forget(runID string) {
+	caches.Range(func(k, _ any) bool {
+		if k.(cacheKey).run == runID {
+			caches.Delete(k)
+		}
+		return true
+	})
+}
+
+// Step brings one shard's core up to date, applies the block to it with apply, and records both
+// the block and a fresh token. While the core is rebuilt, apply is called with live false for the
+// blocks of the log: its output was sent before and must not be sent again.
+func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]byte], cfg Config, operator string,
+	shard int64, data []byte, fresh func() C, apply func(core C, data []byte, live bool) error) error {
+	have, exists, err := token.Read(sp)
+	if err != nil {
+		return fmt.Errorf("%s shard %d: read token: %w", operator, shard, err)
+	}
+	entry, _ := caches.LoadOrStore(cacheKey{cfg.RunID, operator, shard}, &cached{})
+	c := entry.(*cached)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !exists:
+		*c = cached{core: fresh()}
+	case c.core == nil || !bytes.Equal(c.token, have):
+		if err := rebuild(c, sp, log, fresh(), apply); err != nil {
+			return fmt.Errorf("%s shard %d: rebuild: %w", operator, shard, err)
+		}
+	}
+	if err := apply(c.core.(C), data, true); err != nil {
+		c.core = nil
+		return err
+	}
+	c.token = make([]byte, 16)
+	_, _ = rand.Read(c.token) // never fails
+	if err := c.record(sp, log, data); err != nil {
+		c.core = nil
+		return fmt.Errorf("%s shard %d: write state: %w", operator, shard, err)
+	}
+	return token.Write(sp, c.token)
+}
+
+// record appends the block to the log, or folds the log into a snapshot when it has grown as
+// large as the snapshot that it would save.
+func (c *cached) record(sp state.Provider, log state.Bag[[]byte], data []byte) error {
+	if c.logBytes+len(data) < max(leastLogBytes, 2*c.snapshot) {
+		c.logBytes += len(data)
+		return c.add(sp, log, kindBlock, data)
+	}
+	saved := c.core.Save()
+	if err := log.Clear(sp); err != nil {
+		return err
+	}
+	c.logBytes, c.snapshot, c.segments = 0, len(saved), 0
+	for part := range slices.Chunk(saved, segmentBytes) {
+		if err := c.add(sp, log, kindSnapshot, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cached) add(sp state.Provider, log state.Bag[[]byte], kind byte, data []byte) error {
+	segment := make([]byte, 0, len(data)+9)
+	segment = binary.BigEndian.AppendUint64(append(segment, kind), uint64(c.segments))
+	c.segments++
+	return log.Add(sp, append(segment, data...))
+}
+
+var errSegment = errors.New("malformed log segment")
+
+// rebuild restores the snapshot and applies the blocks that came after it.
+func rebuild[C Core](c *cached, sp state.Provider, log state.Bag[[]byte], core C,
+	apply func(core C, data []byte, live bool) error) error {
+	segments, _, err := log.Read(sp)
+	if err != nil {
+		return err
+	}
+	for _, s := range segments {
+		if len(s) < 9 {
+			return errSegment
+		}
+	}
+	slices.SortFunc(segments, func(a, b []byte) int {
+		return cmp.Compare(binary.BigEndian.Uint64(a[1:]), binary.BigEndian.Uint64(b[1:]))
+	})
+	var saved []byte
+	blocks := 0
+	for i, s := range segments {
+		if s[0] == kindSnapshot {
+			saved, blocks = append(saved, s[9:]...), i+1
+		}
+	}
+	if len(saved) > 0 {
+		if err := core.Load(saved); err != nil {
+			return err
+		}
+	}
+	*c = cached{core: core, snapshot: len(saved), segments: int64(len(segments))}
+	for _, s := range segments[blocks:] {
+		if err := apply(core, s[9:], false); err != nil {
+			return err
+		}
+		c.logBytes += len(s) - 9
+	}
+	return nil
+}
+
+// Operator names an operator's cores within a run.
+func Operator(name string, variant int) string { return name + "/" + strconv.Itoa(variant) }

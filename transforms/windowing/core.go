@@ -1,0 +1,215 @@
+// Package windowing keeps the one-minute windows: the second stage of the two-stage sums. It adds
+// partial rows, sharded by ad, to absolute totals by row, publishes the rows that changed, and
+// forgets a minute once no click that the stream still counts can fall into it.
+//
+// In: partial rows from several channels. Out: rows with absolute totals, in key order, whose
+// Version is the number of records folded in; a block's watermark says how far the rows are complete.
+package windowing
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/transforms/channel"
+	"github.com/clickledger/clickledger/transforms/snapshot"
+)
+
+// maxPublishedRows bounds the rows of one published block.
+const maxPublishedRows = 32_768
+
+// Core is the state of one shard. It is not safe for concurrent use.
+type Core struct {
+	self, shards   int32
+	latenessMillis int64
+	publishMillis  int64 // between two publications, by the source's clock
+
+	channels  *channel.Set[*schemas.RowBlock]
+	minutes   map[int64]*minute
+	published int64 // tick of the last publication
+	watermark int64 // of the last publication
+	sent      int64
+	ready     []*schemas.RowBlock
+}
+
+// minute holds the totals of one window.
+type minute struct {
+	index map[string]int32
+	rows  schemas.RowBlock
+	dirty []int32
+	clean []bool // by row: not in dirty
+}
+
+// NewCore returns the empty state of shard self of shards, which publishes at most once in
+// publishMillis.
+func NewCore(p *policy.Policy, publishMillis int64, self, shards int32) *Core {
+	return &Core{self: self, shards: shards, publishMillis: publishMillis,
+		latenessMillis: policy.Max(p, func(r *policy.Revision) int64 { return r.AllowedLateness.Milliseconds() }),
+		channels:       channel.New(header), minutes: map[int64]*minute{}, watermark: schemas.MinWatermark}
+}
+
+func header(b *schemas.RowBlock) *schemas.Header { return &b.Header }
+
+// Apply takes one block of partial rows and calls emit for the blocks of totals that are to be
+// published. An emitted block is valid during the call only.
+func (c *Core) Apply(in *schemas.RowBlock, emit func(*schemas.RowBlock)) error {
+	var err error
+	c.ready, err = c.channels.Offer(in, c.ready[:0])
+	if err != nil {
+		return fmt.Errorf("minutes shard %d: %w", c.self, err)
+	}
+	for _, b := range c.ready {
+		for i := range b.Len() {
+			c.add(b, i)
+		}
+		c.channels.Pass(b)
+	}
+	watermark, tick := c.channels.Watermark(), c.channels.Tick()
+	final := watermark == schemas.MaxWatermark && c.watermark != watermark
+	if final || (tick-c.published >= c.publishMillis && c.anyNews(watermark)) {
+		c.publish(max(watermark, c.watermark), tick, emit)
+		c.forget(watermark)
+	}
+	return nil
+}
+
+func (c *Core) add(b *schemas.RowBlock, i int) {
+	m := c.minutes[b.MinuteMillis[i]]
+	if m == nil {
+		m = &minute{index: map[string]int32{}}
+		c.minutes[b.MinuteMillis[i]] = m
+	}
+	m.add(b.MinuteMillis[i], b.RowKey.At(i), b.At(i))
+}
+
+func (m *minute) add(minuteMillis int64, key []byte, s schemas.Sums) {
+	row, ok := m.index[string(key)]
+	if !ok {
+		row = int32(m.rows.Len())
+		m.rows.AppendRow(minuteMillis, key, schemas.Sums{})
+		m.index[string(key)] = row
+		m.clean = append(m.clean, true)
+	}
+	r := &m.rows
+	r.Raw[row] += s.Raw
+	r.Duplicates[row] += s.Duplicates
+	r.Invalid[row] += s.Invalid
+	r.Unique[row] += s.Unique
+	r.SpendMicros[row] += s.SpendMicros
+	r.Version[row] += s.Version
+	if m.clean[row] {
+		m.clean[row] = false
+		m.dirty = append(m.dirty, row)
+	}
+}
+
+func (c *Core) anyNews(watermark int64) bool {
+	if watermark > c.watermark {
+		return true
+	}
+	for _, m := range c.minutes {
+		if len(m.dirty) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// publish sends the changed rows by minute and key. Only the last block carries the new watermark.
+func (c *Core) publish(watermark, tick int64, emit func(*schemas.RowBlock)) {
+	var out schemas.RowBlock
+	send := func(mark int64) {
+		out.Header = schemas.Header{Channel: c.self, Channels: c.shards, Prev: c.sent, Next: c.sent + 1,
+			WatermarkMillis: mark, LogMillis: schemas.NoWatermark, TickMillis: tick}
+		c.sent++
+		emit(&out)
+		out.Reset()
+	}
+	for _, start := range slices.Sorted(maps.Keys(c.minutes)) {
+		m := c.minutes[start]
+		slices.SortFunc(m.dirty, func(a, b int32) int {
+			return slices.Compare(m.rows.RowKey.At(int(a)), m.rows.RowKey.At(int(b)))
+		})
+		for _, row := range m.dirty {
+			out.AppendRow(start, m.rows.RowKey.At(int(row)), m.rows.At(int(row)))
+			m.clean[row] = true
+			if out.Len() == maxPublishedRows {
+				send(c.watermark)
+			}
+		}
+		m.dirty = m.dirty[:0]
+	}
+	send(watermark)
+	c.published, c.watermark = tick, watermark
+}
+
+// forget drops the minutes that no click may change any more.
+func (c *Core) forget(watermark int64) {
+	if watermark == schemas.MinWatermark {
+		return
+	}
+	for start := range c.minutes {
+		if watermark == schemas.MaxWatermark || watermark-start >= schemas.MinuteMillis+c.latenessMillis {
+			delete(c.minutes, start)
+		}
+	}
+}
+
+// Save returns the state as bytes; equal states give equal bytes.
+func (c *Core) Save() []byte {
+	var w snapshot.Writer
+	w.Int(c.published)
+	w.Int(c.watermark)
+	w.Int(c.sent)
+	c.channels.Save(&w, func(b *schemas.RowBlock) []byte { return b.Append(nil) })
+	w.Int(int64(len(c.minutes)))
+	for _, start := range slices.Sorted(maps.Keys(c.minutes)) {
+		m := c.minutes[start]
+		m.rows.Channels = 1 // of a stored block no channel is asked, but the coder wants a valid one
+		w.Bytes(m.rows.Append(nil))
+		w.Int(int64(len(m.dirty)))
+		for _, row := range m.dirty {
+			w.Int(int64(row))
+		}
+	}
+	return w.Buf
+}
+
+// Load replaces the state by what Save returned for a core of the same policy and shards.
+func (c *Core) Load(data []byte) error {
+	r := snapshot.Reader{Rest: data}
+	c.published, c.watermark, c.sent = r.Int(), r.Int(), r.Int()
+	err := c.channels.Load(&r, func(data []byte) (*schemas.RowBlock, error) {
+		b := new(schemas.RowBlock)
+		return b, b.Decode(data)
+	})
+	if err != nil {
+		return err
+	}
+	c.minutes = map[int64]*minute{}
+	for range r.Count(2) {
+		var rows schemas.RowBlock
+		if err := rows.Decode(r.Bytes()); err != nil {
+			return err
+		}
+		m := &minute{index: map[string]int32{}}
+		for i := range rows.Len() {
+			m.add(rows.MinuteMillis[i], rows.RowKey.At(i), rows.At(i))
+			c.minutes[rows.MinuteMillis[i]] = m
+		}
+		m.dirty = m.dirty[:0]
+		for i := range m.clean {
+			m.clean[i] = true
+		}
+		for range r.Count(1) {
+			row := r.Int()
+			if row < 0 || row >= int64(len(m.clean)) {
+				return snapshot.ErrMalformed
+			}
+			m.dirty, m.clean[row] = append(m.dirty, int32(row)), false
+		}
+	}
+	return r.Err()
+}
