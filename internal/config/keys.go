@@ -56,6 +56,29 @@ var keys = []Key{
 		Kind: address(), Help: "address of the tracking endpoint",
 	},
 	{
+		Name: "gateway.key", Flag: "key", Default: "click_id",
+		Kind: enum("click_id", "ad_salt"), Help: "what the Kafka key of a click is made of",
+	},
+	{
+		Name: "gateway.salts", Flag: "salts", Default: "10",
+		Kind: integer(1, 1024), Help: "number of Kafka keys of one ad, with the key ad_salt",
+	},
+	{
+		Name: "gateway.redirect_hosts", Flag: "redirect-hosts",
+		Kind: list(pattern("host", "a host, or *.host for all below it", `(\*\.)?[^*/:@,\s]+`)),
+		Help: "hosts that a redirect may lead to; unset allows every host",
+	},
+	{
+		Name: "gateway.country_header", Flag: "country-header",
+		Kind: pattern("header", "the name of a header", `[!#$%&'*+.^_|~0-9A-Za-z-]+`),
+		Help: "header in which a proxy passes the visitor's country",
+	},
+	{
+		Name: "gateway.append_timeout", Flag: "append-timeout", Default: "5s",
+		Kind: duration(time.Millisecond, time.Minute),
+		Help: "how long a request waits for the log before its answer is 503",
+	},
+	{
 		Name: "archiver.flush_interval", Flag: "flush-interval", Default: "1m",
 		Kind: duration(100*time.Millisecond, time.Hour),
 		Help: "close an archive file after this time",
@@ -103,7 +126,12 @@ type Logging struct {
 
 // Gateway is the tracking endpoint.
 type Gateway struct {
-	Listen string `koanf:"listen"`
+	Listen        string        `koanf:"listen"`
+	Key           string        `koanf:"key"`
+	Salts         int           `koanf:"salts"`
+	RedirectHosts List          `koanf:"redirect_hosts"`
+	CountryHeader string        `koanf:"country_header"`
+	AppendTimeout time.Duration `koanf:"append_timeout"`
 }
 
 // Archiver is the job that writes the Parquet files.

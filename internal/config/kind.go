@@ -1,10 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +21,7 @@ type Kind struct {
 	Type     string             // one word for the help: "url", "duration", …
 	Expected string             // ends the sentence "expected …"
 	Valid    func(string) error // nil accepts everything; the error is not shown
+	List     bool               // a file may hold a YAML list of such values
 }
 
 // Bytes is a size in bytes. In text it carries a unit: "64MiB", "1GB".
@@ -42,6 +45,45 @@ func (b Bytes) String() string {
 		return strconv.FormatInt(int64(b), 10)
 	}
 	return strings.ReplaceAll(humanize.IBytes(uint64(b)), " ", "")
+}
+
+// List is several texts. In a file it is a YAML list; environment and flags separate by commas.
+type List []string
+
+// UnmarshalText splits at commas and drops the blanks around them; it never fails.
+func (l *List) UnmarshalText(text []byte) error {
+	*l = nil
+	for item := range strings.SplitSeq(string(text), ",") {
+		*l = append(*l, strings.TrimSpace(item))
+	}
+	return nil
+}
+
+// list is one or more texts of a kind.
+func list(of Kind) Kind {
+	return Kind{
+		Type:     of.Type + ",…",
+		Expected: "one or more, separated by commas, each " + of.Expected,
+		List:     true,
+		Valid: func(s string) error {
+			for item := range strings.SplitSeq(s, ",") {
+				if err := of.Valid(strings.TrimSpace(item)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func pattern(typ, expected, expression string) Kind {
+	re := regexp.MustCompile("^(?:" + expression + ")$")
+	return Kind{Type: typ, Expected: expected, Valid: func(s string) error {
+		if !re.MatchString(s) {
+			return errors.New("does not match")
+		}
+		return nil
+	}}
 }
 
 func filePath(what string) Kind { return Kind{Type: "file", Expected: "the path of " + what} }

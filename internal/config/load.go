@@ -188,6 +188,9 @@ func (l *loader) merge(ko *koanf.Koanf, source func(Key) string) {
 	for name, value := range ko.All() {
 		k, known := Find(name)
 		f := found{text: fmt.Sprint(value), source: source(k), scalar: isScalar(value)}
+		if items, ok := value.([]any); ok && k.Kind.List && !slices.ContainsFunc(items, isNoItem) {
+			f.text, f.scalar = strings.Join(texts(items), ","), true
+		}
 		switch {
 		case known && value != nil:
 			l.values[name] = f
@@ -198,6 +201,17 @@ func (l *loader) merge(ko *koanf.Koanf, source func(Key) string) {
 			l.problem(name, f, knownKeys(name))
 		}
 	}
+}
+
+// isNoItem is true for what cannot stand in a list.
+func isNoItem(value any) bool { return !isScalar(value) || strings.Contains(fmt.Sprint(value), ",") }
+
+func texts(items []any) []string {
+	out := make([]string, len(items))
+	for i, item := range items {
+		out[i] = fmt.Sprint(item)
+	}
+	return out
 }
 
 func isScalar(value any) bool {

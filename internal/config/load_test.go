@@ -193,6 +193,28 @@ func TestFileThatCannotBeRead(t *testing.T) {
 	}
 }
 
+func TestLists(t *testing.T) {
+	t.Parallel()
+	for _, in := range []Input{
+		{File: writeFile(t, "gateway: {redirect_hosts: [shop.example, '*.a.example']}\n")},
+		{Environ: []string{"CLICKLEDGER_GATEWAY_REDIRECT_HOSTS=shop.example,*.a.example"}},
+		{Flags: flagSet(t, "--redirect-hosts=shop.example, *.a.example")},
+	} {
+		c, err := Load(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := (List{"shop.example", "*.a.example"}); !slices.Equal(c.Gateway.RedirectHosts, want) {
+			t.Errorf("%+v: hosts %q, want %q", in, c.Gateway.RedirectHosts, want)
+		}
+	}
+	for _, text := range []string{"[a, [b]]", "['a,b']", "[a, '']", "{a: b}", "[null]", "'a,'"} {
+		if _, err := Load(Input{File: writeFile(t, "gateway: {redirect_hosts: "+text+"}\n")}); err == nil {
+			t.Errorf("a list takes %s", text)
+		}
+	}
+}
+
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	c, err := Load(Input{})
