@@ -38,6 +38,7 @@ configuration, 3 discrepancies above the tolerance.`,
 	}
 	root.AddCommand(
 		newConfigCommand(a),
+		newGatewayCommand(a),
 		newVersionCommand(a),
 	)
 	root.InitDefaultHelpCmd()
