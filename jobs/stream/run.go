@@ -1,0 +1,190 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/clickledger/clickledger/internal/beamrunner"
+	"github.com/clickledger/clickledger/internal/kafkaio"
+	"github.com/clickledger/clickledger/pipelines/clicks"
+	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/transforms/shardstate"
+)
+
+// Run runs the job until ctx is cancelled, which is a clean end, or until everything is drained.
+// It returns what was done. A job that ends in any other way has published nothing wrong, and goes
+// on where it was when it is run again.
+func Run(ctx context.Context, cfg Config, deps Deps) (Stats, error) {
+	if err := cfg.Validate(); err != nil {
+		return Stats{}, err
+	}
+	cfg = cfg.withDefaults()
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	s, err := open(ctx, cfg, deps)
+	if err != nil {
+		return Stats{}, err
+	}
+	defer s.close()
+	doc, err := cfg.Policy.YAML()
+	if err != nil {
+		return Stats{}, fmt.Errorf("write policy: %w", err)
+	}
+	p, root := beam.NewPipelineWithRoot()
+	starts := make([]int64, len(s.partitions))
+	for i, part := range s.partitions {
+		starts[i] = part.start
+	}
+	out := clicks.Stream(root, clicks.Config{
+		Config:        shardstate.Config{PolicyYAML: string(doc), Shards: int32(cfg.Shards), RunID: cfg.RunID},
+		PublishMillis: cfg.PublishInterval.Milliseconds(),
+	}, read(root, cfg.RunID, starts))
+	beam.ParDo0(root, &decisionsFn{RunID: cfg.RunID}, out.Judged)
+	beam.ParDo0(root, &deadLettersFn{RunID: cfg.RunID}, out.DeadLetters)
+	beam.ParDo0(root, &rowsFn{RunID: cfg.RunID}, out.Rows)
+
+	done := make(chan struct{})
+	go s.watch(ctx, done)
+	deps.Logger.Info("stream started", "run_id", cfg.RunID, "partitions", len(s.partitions),
+		"watermark_millis", s.start.WatermarkMillis)
+	_, err = beamrunner.Run(ctx, "clickledger-stream", p)
+	close(done)
+	if failure := s.failure.Load(); failure != nil {
+		err = *failure // the cause, without the runner's words around it
+	}
+	st := s.stats()
+	if deps.Progress != nil {
+		deps.Progress(st)
+	}
+	if err != nil {
+		return st, fmt.Errorf("stream: %w", err)
+	}
+	return st, s.checkDrained(st)
+}
+
+// checkDrained holds a drained run to the law of conservation.
+func (s *session) checkDrained(st Stats) error {
+	if !s.publisher.isDrained {
+		if s.stopping.Load() {
+			return nil
+		}
+		return errors.New("stream: the pipeline ended before its sources were drained")
+	}
+	if st.Judged() != st.Records {
+		return fmt.Errorf("stream: %d records read, but %d have a verdict", st.Records, st.Judged())
+	}
+	return nil
+}
+
+func open(ctx context.Context, cfg Config, deps Deps) (_ *session, err error) {
+	brokers, err := kafkaio.ParseURL(cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{cfg: cfg, deps: deps, ctx: ctx}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.client, err = kafkaio.Connect(ctx, brokers, kafkaio.Options{}); err != nil {
+		return nil, err
+	}
+	if s.producer, err = kafkaio.OpenProducer(ctx, brokers, kafkaio.ProducerOptions{}); err != nil {
+		return nil, err
+	}
+	if err := s.loadProgress(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openPartitions(ctx); err != nil {
+		return nil, err
+	}
+	s.draining.Store(cfg.UntilEnd)
+	s.publisher.init(s)
+	if _, taken := sessions.LoadOrStore(cfg.RunID, s); taken {
+		return nil, fmt.Errorf("stream run %s is running already", cfg.RunID)
+	}
+	return s, nil
+}
+
+// loadProgress reads how far the rows are published. Another policy begins a new epoch: its rows
+// supersede those of the one before.
+func (s *session) loadProgress(ctx context.Context) error {
+	if s.deps.Serving == nil {
+		return nil
+	}
+	var err error
+	if s.start, err = s.deps.Serving.LoadProgress(ctx); err != nil {
+		return fmt.Errorf("load progress: %w", err)
+	}
+	if s.start.PolicyHash == "" {
+		return nil
+	}
+	t, err := s.deps.Serving.Query(ctx, "select coalesce(max(version) // "+strconv.Itoa(1<<epochShift)+
+		", 0)::ubigint from csp_analytics.minutes_provisional")
+	if err != nil {
+		return fmt.Errorf("load the policy's epoch: %w", err)
+	}
+	epoch, ok := t.Rows[0][0].(uint64)
+	if !ok {
+		return fmt.Errorf("load the policy's epoch: %T is no number", t.Rows[0][0])
+	}
+	if s.epoch = epoch; s.start.PolicyHash != s.cfg.Policy.Hash() {
+		s.epoch++
+	}
+	return nil
+}
+
+// openPartitions seeks every partition to the stored watermark less the horizon.
+func (s *session) openPartitions(ctx context.Context) error {
+	ids, err := s.client.Partitions(ctx, schemas.TopicClicks)
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		if int32(i) != id {
+			return fmt.Errorf("topic %s: partition %d is missing", schemas.TopicClicks, i)
+		}
+		start, end, err := s.client.Offsets(ctx, schemas.TopicClicks, id)
+		if err != nil {
+			return err
+		}
+		if s.start.PolicyHash != "" {
+			from := time.UnixMilli(s.start.WatermarkMillis).Add(-Horizon(s.cfg.Policy))
+			at, err := s.client.OffsetForTime(ctx, schemas.TopicClicks, id, from)
+			if err != nil {
+				return err
+			}
+			start = max(start, at)
+		}
+		p := newPartition(id, int32(len(ids)), start, s.client.OpenPartition(schemas.TopicClicks, id, start))
+		p.end.Store(end)
+		s.partitions = append(s.partitions, p)
+	}
+	return nil
+}
+
+func (s *session) latenessMillis() int64 {
+	return policy.Max(s.cfg.Policy, func(r *policy.Revision) int64 { return r.AllowedLateness.Milliseconds() })
+}
+
+func (s *session) close() {
+	sessions.CompareAndDelete(s.cfg.RunID, s)
+	shardstate.Forget(s.cfg.RunID)
+	if s.producer != nil {
+		if err := s.producer.Close(); err != nil {
+			s.deps.Logger.Warn("close the producer", "error", err)
+		}
+	}
+	if s.client != nil {
+		s.client.Close()
+	}
+}

@@ -1,0 +1,112 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/clickledger/clickledger/internal/kafkaio"
+	"github.com/clickledger/clickledger/internal/servingduck"
+	"github.com/clickledger/clickledger/schemas"
+)
+
+// sessions are the running jobs of this process by run ID: what the DoFns of a job share and
+// what cannot be part of a graph.
+var sessions sync.Map
+
+func sessionOf(runID string) (*session, error) {
+	s, ok := sessions.Load(runID)
+	if !ok {
+		return nil, fmt.Errorf("stream run %s is not of this process", runID)
+	}
+	return s.(*session), nil
+}
+
+// session is one running job.
+type session struct {
+	cfg      Config
+	deps     Deps
+	client   *kafkaio.Client
+	producer *kafkaio.Producer
+	ctx      context.Context // of the job: cancelled when it is to stop
+
+	partitions []*partition
+	start      servingduck.Progress // as stored when the job began
+	epoch      uint64               // of the policy, the upper bits of every row's version
+
+	records, judged, dead, rows atomic.Int64
+	byVerdict                   [5]atomic.Int64
+	byRule                      [len(schemas.RuleNames)]atomic.Int64
+	watermark                   atomic.Int64
+	draining, stopping          atomic.Bool
+	publisher                   publisher
+	failure                     atomic.Pointer[error]
+}
+
+// inFlight is the number of clicks read and not judged.
+func (s *session) inFlight() int64 { return s.records.Load() - s.dead.Load() - s.judged.Load() }
+
+// mayRead tells whether a partition may read on: while few clicks are in flight, and always where
+// it is the one that all others wait for.
+func (s *session) mayRead(p *partition) bool {
+	if s.inFlight() < int64(s.cfg.InFlightClicks) {
+		return true
+	}
+	mine := p.highest.Load()
+	for _, other := range s.partitions {
+		if other != p && !other.ended.Load() && other.highest.Load() < mine {
+			return false
+		}
+	}
+	return true
+}
+
+// watch tells the sources when to drain and when to stop.
+func (s *session) watch(ctx context.Context, done <-chan struct{}) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	drain := s.deps.Drain
+	for {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+			s.stopping.Store(true)
+			ctx = context.WithoutCancel(ctx) // its Done never fires again
+		case <-drain:
+			s.draining.Store(true)
+			drain = nil
+		case <-tick.C:
+			if s.deps.Progress != nil {
+				s.deps.Progress(s.stats())
+			}
+		}
+	}
+}
+
+func (s *session) stats() Stats {
+	st := Stats{Records: s.records.Load(), DeadLetters: s.dead.Load(), Rows: s.rows.Load(),
+		Billable:      s.byVerdict[schemas.Billable].Load(),
+		Duplicates:    s.byVerdict[schemas.Duplicate].Load(),
+		Invalid:       s.byVerdict[schemas.Invalid].Load(),
+		Late:          s.byVerdict[schemas.Late].Load(),
+		InvalidByRule: map[string]int64{}, WatermarkMillis: s.watermark.Load()}
+	for i, name := range schemas.RuleNames {
+		st.InvalidByRule[name] = s.byRule[i].Load()
+	}
+	for _, p := range s.partitions {
+		st.LagRecords += max(0, p.end.Load()-p.next.Load())
+	}
+	return st
+}
+
+// fail remembers the first error of a DoFn: a runner reports it wrapped in many words.
+func (s *session) fail(err error) error {
+	if err != nil {
+		s.failure.CompareAndSwap(nil, &err)
+		s.stopping.Store(true)
+	}
+	return err
+}

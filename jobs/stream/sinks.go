@@ -1,0 +1,172 @@
+package stream
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/clickledger/clickledger/internal/kafkaio"
+	"github.com/clickledger/clickledger/schemas"
+)
+
+func init() {
+	register.DoFn2x1[int64, []byte, error](&decisionsFn{})
+	register.DoFn1x1[schemas.DeadLetter, error](&deadLettersFn{})
+	register.DoFn1x1[[]byte, error](&rowsFn{})
+}
+
+// decisionsFn writes the decisions on clicks that were not billed, or late, and the whole records
+// of invalid clicks. They are acknowledged before the bundle ends, so before any row that they
+// explain can be published. RunID is configuration.
+type decisionsFn struct {
+	RunID string
+
+	session *session
+	in      schemas.Block
+	out     []kafkaio.OutRecord
+	invalid []invalidClick
+}
+
+// invalidClick is a click whose record goes to the dead-letter topic.
+type invalidClick struct {
+	schemas.Position
+	rules schemas.Rules
+}
+
+func (f *decisionsFn) Setup() (err error) {
+	f.session, err = sessionOf(f.RunID)
+	return err
+}
+
+func (f *decisionsFn) StartBundle(_ context.Context) { f.out, f.invalid = f.out[:0], f.invalid[:0] }
+
+func (f *decisionsFn) ProcessElement(_ int64, data []byte) error {
+	if err := f.in.Decode(data); err != nil {
+		return f.session.fail(err)
+	}
+	s := f.session
+	for i := range f.in.Len() {
+		s.byVerdict[f.in.Verdict[i]].Add(1)
+		if f.in.Verdict[i] == schemas.Billable && f.in.Flags[i]&schemas.FlagLate == 0 {
+			continue
+		}
+		if f.in.Verdict[i] == schemas.Invalid {
+			for rule := range schemas.RuleNames {
+				if f.in.Rules[i]&(1<<rule) != 0 {
+					s.byRule[rule].Add(1)
+				}
+			}
+		}
+		if f.in.JudgeMillis[i] < s.start.WatermarkMillis {
+			continue // decided before the restart, and read again only to rebuild state
+		}
+		if err := f.decide(&f.in, i); err != nil {
+			return s.fail(err)
+		}
+	}
+	s.judged.Add(int64(f.in.Len()))
+	return nil
+}
+
+func (f *decisionsFn) decide(b *schemas.Block, i int) error {
+	d := schemas.Decision{Position: b.Position(i), ClickID: string(b.ClickID.At(i)), EventTimeMillis: b.EventMillis[i],
+		Verdict: b.Verdict[i], IsLate: b.Flags[i]&schemas.FlagLate != 0, IsConflict: b.Flags[i]&schemas.FlagConflict != 0,
+		Winner:     schemas.Position{Partition: b.WinnerPartition[i], Offset: b.WinnerOffset[i]},
+		PolicyHash: f.session.cfg.Policy.Hash()}
+	if d.Verdict == schemas.Invalid {
+		d.Rules = b.Rules[i]
+		f.invalid = append(f.invalid, invalidClick{d.Position, d.Rules})
+	}
+	value, err := schemas.EncodeDecision(d)
+	if err != nil {
+		return err
+	}
+	f.out = append(f.out, kafkaio.OutRecord{Topic: schemas.TopicDecisions, Partition: -1,
+		Key: []byte(d.Position.String()), Value: value})
+	return nil
+}
+
+func (f *decisionsFn) FinishBundle(ctx context.Context) error {
+	s := f.session
+	if len(f.invalid) > 0 {
+		records, err := s.fetchInvalid(ctx, f.invalid)
+		if err != nil {
+			return s.fail(err)
+		}
+		f.out = append(f.out, records...)
+	}
+	if len(f.out) == 0 {
+		return nil
+	}
+	return s.fail(s.producer.ProduceAll(ctx, f.out))
+}
+
+// deadLettersFn writes dead letters, acknowledged before the bundle ends. RunID is configuration.
+type deadLettersFn struct {
+	RunID string
+
+	session *session
+	out     []kafkaio.OutRecord
+}
+
+func (f *deadLettersFn) Setup() (err error) {
+	f.session, err = sessionOf(f.RunID)
+	return err
+}
+
+func (f *deadLettersFn) StartBundle(_ context.Context) { f.out = f.out[:0] }
+
+func (f *deadLettersFn) ProcessElement(d schemas.DeadLetter) error {
+	f.session.dead.Add(1)
+	f.out = append(f.out, dlqRecord(d.Position, d.Key, d.Value, d.ReceivedAtMicros, "dead_letter", string(d.Reason)))
+	return nil
+}
+
+func (f *deadLettersFn) FinishBundle(ctx context.Context) error {
+	if len(f.out) == 0 {
+		return nil
+	}
+	return f.session.fail(f.session.producer.ProduceAll(ctx, f.out))
+}
+
+// dlqRecord is a whole record on its way to the dead-letter topic: key and value as they came,
+// and where from and why in headers.
+func dlqRecord(pos schemas.Position, key, value []byte, receivedMicros int64, verdict, reason string) kafkaio.OutRecord {
+	text := func(k, v string) kafkaio.Header { return kafkaio.Header{Key: k, Value: []byte(v)} }
+	return kafkaio.OutRecord{Topic: schemas.TopicDLQ, Partition: -1, Key: key, Value: value, Headers: []kafkaio.Header{
+		text("source_topic", schemas.TopicClicks),
+		text("source_partition", strconv.Itoa(int(pos.Partition))),
+		text("source_offset", strconv.FormatInt(pos.Offset, 10)),
+		text("received_at_micros", strconv.FormatInt(receivedMicros, 10)),
+		text("verdict", verdict),
+		text("reason", reason),
+	}}
+}
+
+func ruleText(r schemas.Rules) string { return strings.Join(r.Names(), ",") }
+
+// rowsFn hands totals to the session's publisher. RunID is configuration.
+type rowsFn struct {
+	RunID string
+
+	session *session
+	in      schemas.RowBlock
+}
+
+func (f *rowsFn) Setup() (err error) {
+	f.session, err = sessionOf(f.RunID)
+	return err
+}
+
+func (f *rowsFn) ProcessElement(data []byte) error {
+	if err := f.in.Decode(data); err != nil {
+		return f.session.fail(err)
+	}
+	return f.session.fail(f.session.publisher.take(&f.in))
+}
+
+func (f *rowsFn) FinishBundle(ctx context.Context) error {
+	return f.session.fail(f.session.publisher.flushIfDue(ctx))
+}
