@@ -1,0 +1,61 @@
+package ledgerpg
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/clickledger/clickledger/internal/money"
+)
+
+// scaleEnvironment sets the number of advertisers of TestPostAtScale; the budget is 1,000,000 in 60 s.
+const scaleEnvironment = "CLICKLEDGER_TEST_ADVERTISERS"
+
+func TestPostAtScale(t *testing.T) {
+	count := 100_000
+	if text := os.Getenv(scaleEnvironment); text != "" {
+		var err error
+		if count, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	} else if testing.Short() {
+		t.Skip("short: posting 100,000 advertisers takes some seconds")
+	}
+	f := setup(t)
+	advertisers := make([]Advertiser, count)
+	charges := make([]Charge, count)
+	for i := range count {
+		id := fmt.Sprintf("advertiser-%07d", i)
+		advertisers[i] = Advertiser{ID: id, Name: id}
+		charges[i] = Charge{AdvertiserID: id, SpendMicros: money.Micros(i*37 + 1), Clicks: int64(i)}
+	}
+	timed := func(what string, do func()) time.Duration {
+		begin := time.Now()
+		do()
+		took := time.Since(begin)
+		t.Logf("%-30s %8d advertisers %8.2f s", what, count, took.Seconds())
+		return took
+	}
+	timed("register", func() {
+		if _, err := f.ledger.RegisterAdvertisers(t.Context(), advertisers); err != nil {
+			t.Fatal(err)
+		}
+	})
+	took := timed("post first day", func() {
+		if got := f.post(request(firstDay, charges...)); got.PostedEntries != count {
+			t.Fatalf("posted %d", got.PostedEntries)
+		}
+	})
+	if budget := time.Duration(count) * 60 * time.Microsecond; took > budget {
+		t.Errorf("posting took %s, budget %s", took, budget)
+	}
+	timed("post again", func() {
+		if got := f.post(request(firstDay, charges...)); got.PostedEntries != 0 {
+			t.Fatalf("posted %d", got.PostedEntries)
+		}
+	})
+	timed("post second day", func() { f.post(request(firstDay.AddDate(0, 0, 1), charges...)) })
+	timed("verify", func() { f.sound() })
+}

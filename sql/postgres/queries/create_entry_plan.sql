@@ -1,0 +1,21 @@
+-- The entries that one transaction is about to post, worked out in full before anything is written.
+create temporary table entry_plan (
+    entry_id bigint not null,
+    idempotency_key varchar(64) not null,
+    payload_hash varchar(64) not null,
+    billing_date date not null,
+    advertiser_id varchar(64) not null,
+    kind text not null,
+    revision int not null,
+    original_entry_id bigint,
+    currency char(3) not null,
+    amount_micros bigint not null,
+    day_micros bigint not null,
+    day_clicks bigint not null,
+    is_suspense boolean not null,
+    cumulative_before bigint not null,
+    cumulative_micros bigint not null,
+    policy_hash text not null,
+    -- The house account of the second leg.
+    counter_kind text not null
+) on commit drop;

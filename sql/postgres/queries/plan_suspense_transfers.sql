@@ -1,0 +1,72 @@
+-- One entry for every day whose charges stand in suspense although the advertiser is registered by
+-- now: it moves them to his receivable. Revenue is not touched, it was booked with the charge.
+with suspended as (
+    select
+        e.billing_date,
+        e.advertiser_id,
+        e.currency,
+        sum(case
+            when e.is_suspense then e.amount_micros
+            when e.kind = 'transfer' then -e.amount_micros
+            else 0
+        end)::bigint as amount_micros,
+        sum(e.amount_micros) filter (where e.kind <> 'transfer')::bigint as day_micros,
+        coalesce(max(e.revision) filter (where e.kind = 'transfer'), 0) + 1 as revision,
+        min(e.entry_id) filter (where e.kind = 'charge') as original_entry_id,
+        max(e.entry_id) filter (where e.is_suspense) as last_entry_id
+    from journal_entries as e
+    join advertisers as a on a.id = e.advertiser_id
+    where exists (
+        select from journal_entries as s
+        where s.billing_date = e.billing_date and s.advertiser_id = e.advertiser_id and s.is_suspense
+    )
+    group by e.billing_date, e.advertiser_id, e.currency
+),
+keyed as (
+    select
+        s.*,
+        l.day_clicks,
+        l.policy_hash,
+        ledger_idempotency_key(s.billing_date, s.advertiser_id, 'transfer', s.revision) as idempotency_key,
+        row_number() over (order by s.advertiser_id collate "C", s.billing_date) as position,
+        coalesce((
+            select c.cumulative_micros
+            from journal_entries as c
+            where c.advertiser_id = s.advertiser_id
+            order by c.entry_id desc
+            limit 1
+        ), 0) as cumulative_posted
+    from suspended as s
+    join journal_entries as l on l.entry_id = s.last_entry_id
+    where s.amount_micros <> 0
+),
+running as (
+    select
+        k.*,
+        k.cumulative_posted + sum(k.amount_micros) over (
+            partition by k.advertiser_id order by k.position
+        )::bigint as cumulative_micros
+    from keyed as k
+)
+insert into entry_plan
+select
+    (select coalesce(max(entry_id), 0) from journal_entries) + r.position,
+    r.idempotency_key,
+    ledger_payload_hash(
+        r.idempotency_key, r.currency, r.amount_micros, r.day_micros, r.day_clicks, r.policy_hash
+    ),
+    r.billing_date,
+    r.advertiser_id,
+    'transfer',
+    r.revision,
+    r.original_entry_id,
+    r.currency,
+    r.amount_micros,
+    r.day_micros,
+    r.day_clicks,
+    false,
+    r.cumulative_micros - r.amount_micros,
+    r.cumulative_micros,
+    r.policy_hash,
+    'suspense'
+from running as r;

@@ -1,0 +1,16 @@
+-- current_balance is the sum of the advertiser's rows in billing_ledger.
+with summed as (
+    select advertiser_id, sum(amount) as amount
+    from billing_ledger
+    group by advertiser_id
+),
+violation as (
+    select 'advertiser ' || a.id as subject
+    from advertisers as a
+    left join summed as s on s.advertiser_id = a.id
+    where a.current_balance <> coalesce(s.amount, 0)
+)
+select
+    count(*) as violations,
+    (array_agg(v.subject order by v.subject collate "C"))[1:5] as samples
+from violation as v;
