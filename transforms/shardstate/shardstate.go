@@ -83,7 +83,12 @@ type cacheKey struct {
 
 // cached is a built core and the token of the state that it equals.
 type cached struct {
-	mu       sync.Mutex
+	mu sync.Mutex
+	built
+}
+
+// built is a core and what is known of its log.
+type built struct {
 	core     Core
 	token    []byte
 	logBytes int
@@ -116,7 +121,7 @@ func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]
 	defer c.mu.Unlock()
 	switch {
 	case !exists:
-		*c = cached{core: fresh()}
+		c.built = built{core: fresh()}
 	case c.core == nil || !bytes.Equal(c.token, have):
 		if err := rebuild(c, sp, log, fresh(), apply); err != nil {
 			return fmt.Errorf("%s shard %d: rebuild: %w", operator, shard, err)
@@ -191,7 +196,7 @@ func rebuild[C Core](c *cached, sp state.Provider, log state.Bag[[]byte], core C
 			return err
 		}
 	}
-	*c = cached{core: core, snapshot: len(saved), segments: int64(len(segments))}
+	c.built = built{core: core, snapshot: len(saved), segments: int64(len(segments))}
 	for _, s := range segments[blocks:] {
 		if err := apply(core, s[9:], false); err != nil {
 			return err
