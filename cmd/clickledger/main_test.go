@@ -83,6 +83,14 @@ func TestExitCodes(t *testing.T) {
 		{"config check --log x", config.ExitUsage, "kafka://host:port"},
 		{"config check --config none.yaml", config.ExitUsage, "none.yaml"},
 		{"config check --policy none.yaml", config.ExitUsage, "none.yaml"},
+		{"gateway --listen x", config.ExitUsage, "log: is not set"},
+		{"archive", config.ExitUsage, "archive: is not set"},
+		{"stream --shards 0", config.ExitUsage, "serving: is not set"},
+		{"stream --log kafka://h:1 --serving clickhouse://h:1/d", config.ExitUsage, "not supported yet"},
+		{"stream --log kafka://h:1 --serving duckdb:///x.db --dedup redis://h:1", config.ExitUsage, "not supported yet"},
+		{"migrate", config.ExitUsage, "at least one"},
+		{"migrate --log kafka://h:1 --partitions 0", config.ExitUsage, "partitions"},
+		{"migrate --log kafka://h:1 --dry-run", config.ExitOK, ""},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
 			t.Parallel()
@@ -136,7 +144,7 @@ func TestEveryProblem(t *testing.T) {
 	dir := t.TempDir()
 	bad, rules := filepath.Join(dir, "bad.yaml"), filepath.Join(dir, "policy.yaml")
 	for path, text := range map[string]string{
-		bad:   "log: h:1\nlgo: x\narchiver: {file_records: 0}\npolicy: " + rules + "\n",
+		bad:   "log: h:1\nlgo: x\narchiver: {max_records: 0}\npolicy: " + rules + "\n",
 		rules: "revisions: [{salt: 0, max_record_bytes: 0}]\n",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -160,7 +168,7 @@ func TestEveryProblem(t *testing.T) {
 			t.Errorf("stderr lacks %q", p)
 		}
 	}
-	want := []string{"lgo", "log", "archive", "dedup", "policy", "policy", "archiver.file_records"}
+	want := []string{"lgo", "log", "archive", "dedup", "policy", "policy", "archiver.max_records"}
 	if got.code != config.ExitUsage || failure.ExitCode != config.ExitUsage || !slices.Equal(keys, want) {
 		t.Errorf("exit code %d, keys %q, want 2, %q", got.code, keys, want)
 	}

@@ -39,6 +39,9 @@ configuration, 3 discrepancies above the tolerance.`,
 	root.AddCommand(
 		newConfigCommand(a),
 		newGatewayCommand(a),
+		newMigrateCommand(a),
+		newArchiveCommand(a),
+		newStreamCommand(a),
 		newVersionCommand(a),
 	)
 	root.InitDefaultHelpCmd()

@@ -80,16 +80,42 @@ var keys = []Key{
 	},
 	{
 		Name: "archiver.flush_interval", Flag: "flush-interval", Default: "1m",
-		Kind: duration(100*time.Millisecond, time.Hour),
+		Kind: duration(10*time.Millisecond, time.Hour),
 		Help: "close an archive file after this time",
 	},
 	{
-		Name: "archiver.file_records", Flag: "file-records", Default: "1000000",
-		Kind: integer(1, 100_000_000), Help: "close an archive file after so many records",
+		Name: "archiver.max_records", Flag: "max-records", Default: "250000",
+		Kind: integer(1, 10_000_000), Help: "close an archive file after so many records",
+	},
+	{
+		Name: "archiver.max_buffered", Flag: "max-buffered", Default: "256MiB",
+		Kind: size(1<<20, 64<<30),
+		Help: "the most that all partitions together hold before it is written; the peak is three times that",
 	},
 	{
 		Name: "stream.runner", Flag: "runner", Default: "prism",
 		Kind: enum("prism"), Help: "the Beam runner of the speed layer",
+	},
+	{
+		Name: "stream.shards", Flag: "shards", Default: "8",
+		Kind: integer(1, 256), Help: "number of shards of every operator",
+	},
+	{
+		Name: "stream.publish_interval", Flag: "publish-interval", Default: "1s",
+		Kind: duration(10*time.Millisecond, time.Minute),
+		Help: "the least time between two publications of rows",
+	},
+	{
+		Name: "stream.poll_wait", Flag: "poll-wait", Default: "250ms",
+		Kind: duration(time.Millisecond, 10*time.Second), Help: "how long a poll waits for records",
+	},
+	{
+		Name: "stream.poll_records", Flag: "poll-records", Default: "20000",
+		Kind: integer(1, 1_000_000), Help: "the most records of one poll",
+	},
+	{
+		Name: "stream.in_flight_clicks", Flag: "in-flight-clicks", Default: "400000",
+		Kind: integer(1, 100_000_000), Help: "the most clicks that are read and not judged yet",
 	},
 	{
 		Name: "batch.memory_limit", Flag: "memory-limit", Default: "2GiB",
@@ -137,12 +163,18 @@ type Gateway struct {
 // Archiver is the job that writes the Parquet files.
 type Archiver struct {
 	FlushInterval time.Duration `koanf:"flush_interval"`
-	FileRecords   int           `koanf:"file_records"`
+	MaxRecords    int           `koanf:"max_records"`
+	MaxBuffered   Bytes         `koanf:"max_buffered"`
 }
 
 // Stream is the speed layer.
 type Stream struct {
-	Runner string `koanf:"runner"`
+	Runner          string        `koanf:"runner"`
+	Shards          int           `koanf:"shards"`
+	PublishInterval time.Duration `koanf:"publish_interval"`
+	PollWait        time.Duration `koanf:"poll_wait"`
+	PollRecords     int           `koanf:"poll_records"`
+	InFlightClicks  int           `koanf:"in_flight_clicks"`
 }
 
 // Batch is the batch layer.

@@ -185,9 +185,12 @@ func place(words []string, forms ...string) Kind {
 }
 
 func checkPlace(u *url.URL) error {
+	if (u.Scheme == "file" || u.Scheme == "s3") && (u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		return errors.New("takes a path and nothing else")
+	}
 	switch u.Scheme {
 	case "file", "duckdb":
-		if u.Host != "" || !path.IsAbs(u.Path) || path.Clean(u.Path) == "/" {
+		if u.Host != "" && u.Host != "localhost" || !path.IsAbs(u.Path) || path.Clean(u.Path) == "/" {
 			return fmt.Errorf("needs an absolute path")
 		}
 		return nil

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/clickledger/clickledger/internal/config"
+	"github.com/clickledger/clickledger/jobs/stream"
+	"github.com/clickledger/clickledger/schemas"
+)
+
+func newStreamCommand(a *app) *cobra.Command {
+	var untilEnd, dryRun bool
+	cmd := &cobra.Command{
+		Use:   "stream",
+		Short: "Run the speed layer: judge clicks off the log, publish rows within seconds",
+		Long: `Runs the clicks pipeline on Beam, off the topic clicks: duplicates, invalid
+traffic, one-minute sums. Changed rows go to the serving store as provisional
+totals, dead letters and invalid clicks to clicks.dlq, and the verdict of every
+click that is not billed to clicks.decisions.
+
+After any end, kill -9 included, the next start replays the log from the
+published watermark less the horizon, and publishes only what lies after it.
+
+Runs until Ctrl-C and prints its totals.`,
+		Example: `  clickledger stream --log kafka://127.0.0.1:9092 --serving duckdb:///data/serving.duckdb
+  clickledger stream --config clickledger.yaml --until-end --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runStream(a, cmd, untilEnd, dryRun) },
+	}
+	addGroup(cmd, "stream")
+	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "read to the end of the log, publish all of it, and end")
+	addDryRun(cmd, &dryRun)
+	return cmd
+}
+
+// runID names one run of a job: its start and its process.
+func runID(job string) string {
+	return fmt.Sprintf("%s-%s-%d", job, time.Now().UTC().Format("20060102T150405.000"), os.Getpid())
+}
+
+func runStream(a *app, cmd *cobra.Command, untilEnd, dryRun bool) (err error) {
+	cfg, logger, err := a.begin(cmd, "log", "serving")
+	if err != nil {
+		return err
+	}
+	if cfg.Dedup != "state" {
+		return &config.ExitError{
+			Code: config.ExitUsage,
+			Err:  errors.New("dedup: " + config.Redact(cfg.Dedup) + " is not supported yet; expected state"),
+		}
+	}
+	if dryRun {
+		plan, err := planLog(cmd.Context(), cfg.Log, schemas.TopicClicks)
+		if err != nil {
+			return err
+		}
+		return a.result(plan, plan.writeText)
+	}
+	store, err := openServing(cmd.Context(), cfg, logger, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	total, err := stream.Run(cmd.Context(), streamConfig(cfg, untilEnd), stream.Deps{
+		Serving: store,
+		Logger:  logger,
+		Progress: func(s stream.Stats) {
+			if s.Records > 0 {
+				a.line.Report("judged clicks", s.Judged(), 0)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return a.result(total, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%d records: %d billable, %d duplicates, %d invalid, %d late, %d dead letters; %d rows published\n",
+			total.Records, total.Billable, total.Duplicates, total.Invalid, total.Late, total.DeadLetters, total.Rows)
+		return err
+	})
+}
+
+func streamConfig(cfg *config.Config, untilEnd bool) stream.Config {
+	return stream.Config{
+		Log:             cfg.Log,
+		Runner:          cfg.Stream.Runner,
+		Policy:          cfg.BillingPolicy(),
+		RunID:           runID("stream"),
+		Shards:          cfg.Stream.Shards,
+		PublishInterval: cfg.Stream.PublishInterval,
+		PollWait:        cfg.Stream.PollWait,
+		PollRecords:     cfg.Stream.PollRecords,
+		InFlightClicks:  cfg.Stream.InFlightClicks,
+		UntilEnd:        untilEnd,
+	}
+}
