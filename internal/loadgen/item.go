@@ -31,8 +31,9 @@ type Item struct {
 	// record's timestamp.
 	Click schemas.RawClick
 
-	garbageLength int // of a Garbage record: how much of the event is left
-	text          []byte
+	adID, advertiserID string // before anything was broken
+	garbageLength      int    // of a Garbage record: how much of the event is left
+	text               []byte
 }
 
 // AppendKey appends the record's Kafka key, which is never nil.
@@ -50,10 +51,31 @@ func (it *Item) AppendValue(dst []byte) []byte {
 	return dst
 }
 
-// AppendURL appends path and query with which a browser comes to the gateway, the event's time moved
-// by shiftMicros. What the URL does not carry is in headers: Click.UserAgent, Click.Referrer and
-// Click.CountryCode.
-func (it *Item) AppendURL(dst []byte, shiftMicros int64) []byte {
+// Shift moves the record in time: when it arrives, and the time of the click.
+func (it *Item) Shift(micros int64) {
+	it.ReceivedAtMicros += micros
+	c := &it.Click
+	if c.ReceivedAt != 0 {
+		c.ReceivedAt += micros
+	}
+	switch { // by the unit on the wire
+	case c.Timestamp < 1e11:
+		c.Timestamp += micros / 1_000_000
+	case c.Timestamp < 1e14:
+		c.Timestamp += micros / 1_000
+	default:
+		c.Timestamp += micros
+	}
+}
+
+// Landing is the page to which the click leads: a URL that is sound whatever is broken in the event.
+func (it *Item) Landing() string {
+	return "https://www.shop-" + it.advertiserID + ".example/landing?ad=" + it.adID
+}
+
+// AppendURL appends path and query with which a browser comes to the gateway. What the URL does not
+// carry is in headers: Click.UserAgent, Click.Referrer and Click.CountryCode.
+func (it *Item) AppendURL(dst []byte) []byte {
 	c := &it.Click
 	dst = append(dst, "/api/v1/clicks?"...)
 	for _, p := range [...]struct {
@@ -72,22 +94,11 @@ func (it *Item) AppendURL(dst []byte, shiftMicros int64) []byte {
 	dst = append(dst, "&ip_address="...)
 	dst = appendEscaped(dst, c.IPAddress)
 	dst = append(dst, "&timestamp="...)
-	dst = strconv.AppendInt(dst, shifted(c.Timestamp, shiftMicros), 10)
+	dst = strconv.AppendInt(dst, c.Timestamp, 10)
 	dst = append(dst, "&redirect_url=https%3A%2F%2Fwww.shop-"...)
-	dst = appendEscaped(dst, c.AdvertiserID)
+	dst = append(dst, it.advertiserID...)
 	dst = append(dst, ".example%2Flanding%3Fad%3D"...)
-	return appendEscaped(dst, c.AdID)
-}
-
-// shifted moves a timestamp on the wire, whatever its unit.
-func shifted(timestamp, micros int64) int64 {
-	switch {
-	case timestamp < 1e11:
-		return timestamp + micros/1_000_000
-	case timestamp < 1e14:
-		return timestamp + micros/1_000
-	}
-	return timestamp + micros
+	return append(dst, it.adID...)
 }
 
 func appendEscaped(dst, s []byte) []byte {
@@ -130,7 +141,7 @@ func (g *Generator) render(it *Item, d *draft, kind Kind) {
 	c.AdvertiserID = take()
 	b = append(b, a.campaignID...)
 	c.CampaignID = take()
-	it.text = whole
+	it.text, it.adID, it.advertiserID = whole, a.id, a.advertiserID
 	who := &g.catalog.agents[d.agent]
 	if d.bot > 0 {
 		who = &bots[d.bot-1]

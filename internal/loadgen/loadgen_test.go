@@ -34,7 +34,7 @@ func digest(t *testing.T, cfg Config) [32]byte {
 		buf = binary.BigEndian.AppendUint64(buf[:0], uint64(it.ReceivedAtMicros))
 		buf = it.AppendKey(buf, schemas.KeyClickID, 0)
 		buf = it.AppendValue(buf)
-		buf = it.AppendURL(buf, 0)
+		buf = it.AppendURL(buf)
 		hash.Write(buf)
 	}
 	return [32]byte(hash.Sum(nil))
@@ -226,13 +226,20 @@ func TestValidateNamesEveryKey(t *testing.T) {
 func TestAppendURL(t *testing.T) {
 	t.Parallel()
 	it := Item{Click: schemas.RawClick{
-		ClickID: []byte("clk_1"), AdID: []byte("ad_1&x"), AdvertiserID: []byte("adv_1"), UserID: []byte("usr_1"),
+		ClickID: []byte("clk_1"), AdID: []byte("ad_1&x"), AdvertiserID: []byte("adv\x07"), UserID: []byte("usr_1"),
 		CostPerClick: 0.45, IPAddress: []byte("2001:db8::1"), Timestamp: 1_782_236_500,
-	}}
-	got := it.AppendURL(nil, 2_500_000)
-	want := "/api/v1/clicks?ad_id=ad_1%26x&advertiser_id=adv_1&click_id=clk_1&user_id=usr_1" +
+	}, adID: "ad_1", advertiserID: "adv_1", ReceivedAtMicros: 7}
+	it.Shift(2_500_000)
+	if it.ReceivedAtMicros != 2_500_007 || it.Click.ReceivedAt != 0 {
+		t.Errorf("got %d and %d", it.ReceivedAtMicros, it.Click.ReceivedAt)
+	}
+	if got, want := it.Landing(), "https://www.shop-adv_1.example/landing?ad=ad_1"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	got := it.AppendURL(nil)
+	want := "/api/v1/clicks?ad_id=ad_1%26x&advertiser_id=adv%07&click_id=clk_1&user_id=usr_1" +
 		"&cost_per_click=0.45&ip_address=2001%3Adb8%3A%3A1&timestamp=1782236502" +
-		"&redirect_url=https%3A%2F%2Fwww.shop-adv_1.example%2Flanding%3Fad%3Dad_1%26x"
+		"&redirect_url=https%3A%2F%2Fwww.shop-adv_1.example%2Flanding%3Fad%3Dad_1"
 	if !bytes.Equal(got, []byte(want)) {
 		t.Errorf("got %s, want %s", got, want)
 	}
