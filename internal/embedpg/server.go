@@ -233,7 +233,6 @@ func serverArgs(data string, port int) []string {
 		"shared_buffers=128MB",
 		"max_wal_size=2GB",
 		"checkpoint_timeout=15min",
-		"wal_compression=on",
 		"timezone=UTC",
 		"log_timezone=UTC",
 		"logging_collector=off",

@@ -150,6 +150,7 @@ func beginPosting(ctx context.Context, tx pgx.Tx) error {
 	for _, statement := range []string{
 		"set local synchronous_commit = on",
 		"set local work_mem = '128MB'",
+		"set local jit = off", // compiling takes longer than the queries
 		sqlpostgres.Query("create_entry_plan"),
 	} {
 		if _, err := tx.Exec(ctx, statement); err != nil {

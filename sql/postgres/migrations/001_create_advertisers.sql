@@ -7,7 +7,7 @@ create table advertisers (
     current_balance decimal(15, 4) not null default 0.0000,
     credit_limit decimal(15, 2) not null default 1000.00,
     created_at timestamp with time zone default current_timestamp
-);
+) with (fillfactor = 50); -- every posting writes each balance anew, in place when there is room
 
 create table billing_ledger (
     transaction_id varchar(64) primary key,

@@ -9,22 +9,36 @@ as $$
 declare
     legs bigint;
     last_leg smallint;
+    difference numeric;
+    is_mixed boolean;
     expected smallint;
-    unbalanced boolean;
 begin
-    select sum(s.leg_count), max(s.last_leg), bool_or(s.difference <> 0)
-    into legs, last_leg, unbalanced
-    from (
-        select count(*) as leg_count,
-               max(p.leg) as last_leg,
-               sum(case p.side when 'D' then p.amount_micros else -p.amount_micros end) as difference
-        from postings as p
-        where p.entry_id = new.entry_id
-        group by p.currency
-    ) as s;
-    select e.leg_count into expected from journal_entries as e where e.entry_id = new.entry_id;
-    if legs is distinct from expected or last_leg is distinct from expected or unbalanced then
-        raise exception 'entry % does not balance: % of % legs', new.entry_id, coalesce(legs, 0), expected
+    select count(*),
+           max(p.leg),
+           sum(case p.side when 'D' then p.amount_micros else -p.amount_micros end),
+           min(p.currency) <> max(p.currency)
+    into legs, last_leg, difference, is_mixed
+    from postings as p
+    where p.entry_id = new.entry_id;
+    if is_mixed then
+        select max(abs(s.difference))
+        into difference
+        from (
+            select sum(case p.side when 'D' then p.amount_micros else -p.amount_micros end) as difference
+            from postings as p
+            where p.entry_id = new.entry_id
+            group by p.currency
+        ) as s;
+    end if;
+    if tg_table_name = 'journal_entries' then
+        expected := new.leg_count;
+    else
+        select e.leg_count into expected from journal_entries as e where e.entry_id = new.entry_id;
+    end if;
+    if legs is distinct from expected or last_leg is distinct from expected
+        or difference is distinct from 0 then
+        raise exception 'entry % does not balance: % of % legs, difference %',
+            new.entry_id, legs, expected, difference
             using errcode = 'check_violation', constraint = 'postings_balance';
     end if;
     return null;

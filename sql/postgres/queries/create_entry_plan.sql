@@ -13,8 +13,9 @@ create temporary table entry_plan (
     day_micros bigint not null,
     day_clicks bigint not null,
     is_suspense boolean not null,
-    cumulative_before bigint not null,
     cumulative_micros bigint not null,
+    -- What the row of billing_ledger gets.
+    billed_amount decimal(15, 4) not null,
     policy_hash text not null,
     -- The house account of the second leg.
     counter_kind text not null

@@ -3,7 +3,7 @@ insert into billing_ledger (transaction_id, advertiser_id, amount, version_id, d
 select
     idempotency_key,
     advertiser_id,
-    billing_amount(cumulative_before, cumulative_micros),
+    billed_amount,
     revision,
     concat(
         kind, ' for clicks of ', to_char(billing_date, 'YYYY-MM-DD'), ', ', currency,

@@ -42,6 +42,12 @@ keyed as (
             limit 1
         ), 0) as cumulative_before
     from due as d
+),
+running as (
+    select
+        k.*,
+        k.cumulative_before + case when k.is_suspense then 0 else k.amount_micros end as cumulative_after
+    from keyed as k
 )
 insert into entry_plan
 select
@@ -59,8 +65,8 @@ select
     k.day_micros,
     k.day_clicks,
     k.is_suspense,
-    k.cumulative_before,
-    k.cumulative_before + case when k.is_suspense then 0 else k.amount_micros end,
+    k.cumulative_after,
+    billing_amount(k.cumulative_before, k.cumulative_after),
     $3,
     'revenue'
-from keyed as k;
+from running as k;

@@ -65,8 +65,8 @@ select
     r.day_micros,
     r.day_clicks,
     false,
-    r.cumulative_micros - r.amount_micros,
     r.cumulative_micros,
+    billing_amount(r.cumulative_micros - r.amount_micros, r.cumulative_micros),
     r.policy_hash,
     'suspense'
 from running as r;

@@ -1,6 +1,6 @@
 -- In the same transaction as the rows of billing_ledger, by the same amounts.
 with change as (
-    select advertiser_id, sum(billing_amount(cumulative_before, cumulative_micros)) as amount
+    select advertiser_id, sum(billed_amount) as amount
     from entry_plan
     where not is_suspense
     group by advertiser_id
