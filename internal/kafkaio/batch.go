@@ -115,7 +115,7 @@ func inflate(c compress.Compression, b []byte) ([]byte, error) {
 	r := codec.NewReader(bytes.NewReader(b))
 	defer func() { _ = r.Close() }()
 	var out bytes.Buffer
-	out.Grow(4 * len(b))
+	out.Grow(2 * len(b)) // and doubled when that does not do
 	n, err := out.ReadFrom(io.LimitReader(r, inflatedBytesMax+1))
 	if err != nil {
 		return nil, fmt.Errorf("decompress: %w", err)
