@@ -23,10 +23,9 @@ const (
 	DefaultLinger         = time.Millisecond
 	DefaultBufferedMax    = 20_000
 	DefaultConnectTimeout = 10 * time.Second
-	DefaultAckTimeout     = 10 * time.Second
+	DefaultCloseTimeout   = 10 * time.Second
 
 	batchBytesMax = 1 << 20
-	closeTimeout  = 10 * time.Second
 )
 
 // Config says where the clicks go. The zero value of a field is its default.
@@ -41,8 +40,8 @@ type Config struct {
 	BufferedMax int
 	// ConnectTimeout bounds Open; default DefaultConnectTimeout.
 	ConnectTimeout time.Duration
-	// AckTimeout is after how long a record that no broker took is given up; default DefaultAckTimeout.
-	AckTimeout time.Duration
+	// CloseTimeout is how long Close waits for records under way; default DefaultCloseTimeout.
+	CloseTimeout time.Duration
 }
 
 // Validate reports every problem of the configuration at once.
@@ -56,7 +55,7 @@ func (c Config) Validate() error {
 		value int64
 	}{
 		{"linger", int64(c.Linger)}, {"buffered_max", int64(c.BufferedMax)},
-		{"connect_timeout", int64(c.ConnectTimeout)}, {"ack_timeout", int64(c.AckTimeout)},
+		{"connect_timeout", int64(c.ConnectTimeout)}, {"close_timeout", int64(c.CloseTimeout)},
 	} {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("%s: must not be negative", f.key))
@@ -73,7 +72,7 @@ func (c Config) withDefaults() Config {
 	}
 	orDuration(&c.Linger, DefaultLinger)
 	orDuration(&c.ConnectTimeout, DefaultConnectTimeout)
-	orDuration(&c.AckTimeout, DefaultAckTimeout)
+	orDuration(&c.CloseTimeout, DefaultCloseTimeout)
 	if c.BufferedMax == 0 {
 		c.BufferedMax = DefaultBufferedMax
 	}
@@ -85,8 +84,9 @@ func (c Config) withDefaults() Config {
 
 // Producer appends records. It is safe for use by many goroutines.
 type Producer struct {
-	url, topic string
-	client     *kgo.Client
+	url, topic   string
+	client       *kgo.Client
+	closeTimeout time.Duration
 }
 
 // Open connects to the brokers, or says within the connect timeout that none answers.
@@ -105,13 +105,12 @@ func Open(ctx context.Context, cfg Config) (*Producer, error) {
 		kgo.ProducerBatchMaxBytes(batchBytesMax),
 		kgo.ProducerLinger(cfg.Linger),
 		kgo.MaxBufferedRecords(cfg.BufferedMax),
-		kgo.RecordDeliveryTimeout(cfg.AckTimeout),
 		kgo.DialTimeout(cfg.ConnectTimeout),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("%s: open producer: %w", url, err)
 	}
-	p := &Producer{url: url, topic: cfg.Topic, client: client}
+	p := &Producer{url: url, topic: cfg.Topic, client: client, closeTimeout: cfg.CloseTimeout}
 	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
 	if err := p.Ready(ctx); err != nil {
@@ -133,6 +132,7 @@ func (p *Producer) Ready(ctx context.Context) error {
 // when it is acknowledged or ctx is done. The partition is chosen by the key's hash, as Kafka's own
 // clients do. key and value belong to the producer from now on, whatever is returned.
 func (p *Producer) Append(ctx context.Context, key, value []byte, timestampMicros int64) error {
+	// The limit in time is the context's: kgo's own delivery timeout counts from the record's timestamp.
 	settled := make(chan error, 1)
 	p.client.TryProduce(ctx, &kgo.Record{
 		Key: key, Value: value, Timestamp: time.UnixMicro(timestampMicros),
@@ -150,7 +150,7 @@ func (p *Producer) Append(ctx context.Context, key, value []byte, timestampMicro
 
 // Close waits for the records under way, for a bounded time, and drops the connections.
 func (p *Producer) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.closeTimeout)
 	defer cancel()
 	err := p.client.Flush(ctx)
 	p.client.Close()

@@ -1,0 +1,22 @@
+package gateway
+
+import "testing"
+
+func TestDeviceType(t *testing.T) {
+	t.Parallel()
+	for agent, want := range map[string]string{
+		"":     "",
+		"curl": deviceDesktop,
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36":           deviceDesktop,
+		"Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Mobile Safari/537.36":           deviceMobile,
+		"Mozilla/5.0 (Linux; Android 13; SM-X906C) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36":           deviceTablet,
+		"Mozilla/5.0 (iPad; CPU OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148":         deviceTablet,
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148":             deviceMobile,
+		"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)":                                                  deviceBot,
+		"Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X) Chrome/141 Mobile Safari/537.36 (compatible; bingbot/2.0; +http://bing.com/)": deviceBot,
+	} {
+		if got := deviceType([]byte(agent)); got != want {
+			t.Errorf("%s: got %q, want %q", agent, got, want)
+		}
+	}
+}
