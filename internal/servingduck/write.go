@@ -1,0 +1,198 @@
+package servingduck
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/clickledger/clickledger/schemas"
+	sqlduck "github.com/clickledger/clickledger/sql/duckdb"
+)
+
+func (o *owner) Upsert(ctx context.Context, rows []schemas.MinuteRow, progress Progress) error {
+	o.writing.Lock()
+	defer o.writing.Unlock()
+	sorted, err := newestByKey(rows)
+	if err != nil {
+		return fmt.Errorf("upsert: %w", err)
+	}
+	if len(sorted) > 0 {
+		if err := o.stageRows(ctx, allOf(pointed(sorted))); err != nil {
+			return fmt.Errorf("stage %d rows: %w", len(sorted), err)
+		}
+	}
+	err = o.inTx(ctx, func(tx *sql.Tx) error {
+		if len(sorted) > 0 {
+			if err := foldStage(ctx, tx, sorted); err != nil {
+				return err
+			}
+		}
+		return storeProgress(ctx, tx, progress)
+	})
+	if err != nil {
+		return fmt.Errorf("upsert %d rows: %w", len(sorted), err)
+	}
+	return nil
+}
+
+func pointed(rows []*schemas.MinuteRow) iter.Seq[schemas.MinuteRow] {
+	return func(yield func(schemas.MinuteRow) bool) {
+		for _, r := range rows {
+			if !yield(*r) {
+				return
+			}
+		}
+	}
+}
+
+// foldStage replaces the stored rows by the staged ones, in the transaction.
+func foldStage(ctx context.Context, tx *sql.Tx, sorted []*schemas.MinuteRow) error {
+	from := minuteOf(sorted[0].MinuteMillis)
+	to := minuteOf(sorted[len(sorted)-1].MinuteMillis)
+	for _, step := range []struct {
+		name string
+		args []any
+	}{
+		{"serving_upsert_stale", []any{from, to}},
+		{"serving_upsert_delete", []any{from, to}},
+		{"serving_upsert_insert", nil},
+	} {
+		if _, err := tx.ExecContext(ctx, sqlduck.SQL(step.name), step.args...); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return nil
+}
+
+// newestByKey returns the rows in key order, of each key the one with the highest version, the
+// last of equal ones.
+func newestByKey(rows []schemas.MinuteRow) ([]*schemas.MinuteRow, error) {
+	sorted := make([]*schemas.MinuteRow, len(rows))
+	isSorted := true
+	for i := range rows {
+		if rows[i].IsFinal {
+			return nil, errors.New("final rows are published, not upserted")
+		}
+		sorted[i] = &rows[i]
+		isSorted = isSorted && (i == 0 || rows[i-1].Compare(rows[i].MinuteKey) < 0)
+	}
+	if isSorted {
+		return sorted, nil
+	}
+	slices.SortStableFunc(sorted, func(a, b *schemas.MinuteRow) int { return a.Compare(b.MinuteKey) })
+	kept := sorted[:0]
+	for _, r := range sorted {
+		if n := len(kept); n > 0 && kept[n-1].MinuteKey == r.MinuteKey {
+			if r.Version >= kept[n-1].Version {
+				kept[n-1] = r
+			}
+			continue
+		}
+		kept = append(kept, r)
+	}
+	return kept, nil
+}
+
+func storeProgress(ctx context.Context, tx *sql.Tx, p Progress) error {
+	exec := func(query string, args ...any) error {
+		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
+			return fmt.Errorf("store progress: %w", err)
+		}
+		return nil
+	}
+	if err := exec("delete from csp_analytics.stream_progress"); err != nil {
+		return err
+	}
+	if err := exec("delete from csp_analytics.stream_offset"); err != nil {
+		return err
+	}
+	err := exec("insert into csp_analytics.stream_progress values ($1, $2, $3)",
+		p.WatermarkMillis, p.IsDrained, p.PolicyHash)
+	if err != nil {
+		return err
+	}
+	partitions := make([]int32, 0, len(p.NextOffsets))
+	for partition := range p.NextOffsets {
+		partitions = append(partitions, partition)
+	}
+	slices.Sort(partitions)
+	for _, partition := range partitions {
+		err := exec("insert into csp_analytics.stream_offset values ($1, $2)", partition, p.NextOffsets[partition])
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *owner) PublishFinal(ctx context.Context, day FinalDay, rows []schemas.MinuteRow) error {
+	return o.publish(ctx, day, allOf(slices.Values(rows)))
+}
+
+// allOf is a sequence that cannot fail, as one that can.
+func allOf(rows iter.Seq[schemas.MinuteRow]) iter.Seq2[schemas.MinuteRow, error] {
+	return func(yield func(schemas.MinuteRow, error) bool) {
+		for r := range rows {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+const dayMillis = 24 * 60 * 60 * 1000
+
+func (d FinalDay) check() error {
+	if d.DayMillis%dayMillis != 0 {
+		return fmt.Errorf("day %d is not the start of a UTC day", d.DayMillis)
+	}
+	if d.CutMillis%schemas.MinuteMillis != 0 || d.CutMillis < d.DayMillis || d.CutMillis > d.DayMillis+dayMillis {
+		return fmt.Errorf("cut %d is not a whole minute of day %d", d.CutMillis, d.DayMillis)
+	}
+	return nil
+}
+
+func (o *owner) publish(ctx context.Context, day FinalDay, rows iter.Seq2[schemas.MinuteRow, error]) error {
+	if err := day.check(); err != nil {
+		return fmt.Errorf("publish final rows: %w", err)
+	}
+	o.writing.Lock()
+	defer o.writing.Unlock()
+	if err := o.stageRows(ctx, rows); err != nil {
+		return fmt.Errorf("stage final rows: %w", err)
+	}
+	start, cut := minuteOf(day.DayMillis), minuteOf(day.CutMillis)
+	err := o.inTx(ctx, func(tx *sql.Tx) error {
+		var outside, repeated int64
+		err := tx.QueryRowContext(ctx, sqlduck.SQL("serving_publish_check"), start, cut).Scan(&outside, &repeated)
+		if err != nil {
+			return err
+		}
+		if outside > 0 || repeated > 0 {
+			return fmt.Errorf("%d rows outside of [day, cut), %d keys more than once", outside, repeated)
+		}
+		for _, step := range []struct {
+			name string
+			args []any
+		}{
+			{"serving_publish_delete", []any{start, cut}},
+			{"serving_publish_insert", nil},
+			{"serving_publish_day", []any{start, cut}},
+		} {
+			if _, err := tx.ExecContext(ctx, sqlduck.SQL(step.name), step.args...); err != nil {
+				return fmt.Errorf("%s: %w", step.name, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("publish final rows of %s: %w", start.Format(time.DateOnly), err)
+	}
+	return o.clearStage(ctx)
+}
+
+func minuteOf(millis int64) time.Time { return time.UnixMilli(millis).UTC() }

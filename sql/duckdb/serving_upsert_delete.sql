@@ -1,0 +1,11 @@
+-- Removes the stored rows that staged ones replace. $1, $2: the staged minutes' bounds, so that
+-- only the blocks of those minutes are read.
+delete from csp_analytics.minutes_provisional as p
+using stage as s
+where p.click_minute between $1 and $2
+    and p.click_minute = s.click_minute
+    and p.ad_id = s.ad_id
+    and p.advertiser_id = s.advertiser_id
+    and p.campaign_id = s.campaign_id
+    and p.device_type = s.device_type
+    and p.country_code = s.country_code;
