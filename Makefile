@@ -29,7 +29,7 @@ export CGO_ENABLED := 1
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PKG=./internal/... narrows test and race, ARGS='--date 2026-11-01' goes to the command."
 
@@ -72,9 +72,18 @@ fmt-check: ## list the files that gofmt would change, and fail if there are any
 generate: ## write the generated code again
 	go generate ./...
 
+.PHONY: generate-check
+generate-check: ## fail if go generate would change anything that is committed
+	go generate ./...
+	@git diff --exit-code --stat -- '*.pb.go' || { echo "make: generated code is out of date: run make generate and commit" >&2; exit 1; }
+
+.PHONY: tidy-check
+tidy-check: ## fail if go mod tidy would change go.mod or go.sum
+	@go mod tidy -diff >/dev/null || { echo "make: go.mod is not tidy: run go mod tidy and commit" >&2; exit 1; }
+
 .PHONY: sql-check
 sql-check: check-tools ## run every SQL file on a real PostgreSQL and DuckDB
-	go test -count=1 -timeout $(TEST_TIMEOUT) ./sql/...
+	go test -count=1 -p 1 -timeout $(TEST_TIMEOUT) ./sql/... ./internal/ledgerpg/... ./internal/servingduck/... ./internal/auditduck/...
 
 .PHONY: bench
 bench: build ## measure CPU per click of stream, batch, bare loop and plain SQL; writes bench.json

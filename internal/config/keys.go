@@ -61,7 +61,7 @@ var keys = []Key{
 	},
 	{
 		Name: "gateway.salts", Flag: "salts", Default: "10",
-		Kind: integer(1, 1024), Help: "number of Kafka keys of one ad, with the key ad_salt",
+		Kind: count(1024), Help: "number of Kafka keys of one ad, with the key ad_salt",
 	},
 	{
 		Name: "gateway.redirect_hosts", Flag: "redirect-hosts",
@@ -85,7 +85,7 @@ var keys = []Key{
 	},
 	{
 		Name: "archiver.max_records", Flag: "max-records", Default: "250000",
-		Kind: integer(1, 10_000_000), Help: "close an archive file after so many records",
+		Kind: count(10_000_000), Help: "close an archive file after so many records",
 	},
 	{
 		Name: "archiver.max_buffered", Flag: "max-buffered", Default: "256MiB",
@@ -98,7 +98,7 @@ var keys = []Key{
 	},
 	{
 		Name: "stream.shards", Flag: "shards", Default: "8",
-		Kind: integer(1, 256), Help: "number of shards of every operator",
+		Kind: count(256), Help: "number of shards of every operator",
 	},
 	{
 		Name: "stream.publish_interval", Flag: "publish-interval", Default: "1s",
@@ -111,11 +111,11 @@ var keys = []Key{
 	},
 	{
 		Name: "stream.poll_records", Flag: "poll-records", Default: "20000",
-		Kind: integer(1, 1_000_000), Help: "the most records of one poll",
+		Kind: count(1_000_000), Help: "the most records of one poll",
 	},
 	{
 		Name: "stream.in_flight_clicks", Flag: "in-flight-clicks", Default: "400000",
-		Kind: integer(1, 100_000_000), Help: "the most clicks that are read and not judged yet",
+		Kind: count(100_000_000), Help: "the most clicks that are read and not judged yet",
 	},
 	{
 		Name: "batch.memory_limit", Flag: "memory-limit", Default: "2GiB",

@@ -101,7 +101,9 @@ func enum(values ...string) Kind {
 	}
 }
 
-func integer(low, high int) Kind {
+// count is a number of things: at least one.
+func count(high int) Kind {
+	const low = 1
 	return Kind{
 		Type:     "int",
 		Expected: fmt.Sprintf("a whole number from %d to %d", low, high),
