@@ -71,9 +71,7 @@ func Open(ctx context.Context, dsn string) (*Ledger, error) {
 	}
 	name := redacted(config.ConnConfig)
 	config.MaxConns = maxConnections
-	config.ConnConfig.ConnectTimeout = connectTimeout
-	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
-	config.ConnConfig.RuntimeParams["application_name"] = "clickledger"
+	setRuntime(config.ConnConfig)
 	config.AfterConnect = dropPrivileges
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -129,7 +127,7 @@ func Migrate(ctx context.Context, dsn string) error {
 		return errors.New("migrate ledger: the URL is not a valid postgres:// URL")
 	}
 	name := redacted(config)
-	config.ConnectTimeout = connectTimeout
+	setRuntime(config)
 	db := stdlib.OpenDB(*config)
 	defer db.Close()
 	if err := db.PingContext(ctx); err != nil {
@@ -148,6 +146,15 @@ func Migrate(ctx context.Context, dsn string) error {
 		return fmt.Errorf("migrate ledger %s: %w", name, err)
 	}
 	return nil
+}
+
+// setRuntime sets what every connection has, whatever the URL says: the tables are in schema public,
+// which their triggers name.
+func setRuntime(config *pgx.ConnConfig) {
+	config.ConnectTimeout = connectTimeout
+	config.RuntimeParams["search_path"] = "public"
+	config.RuntimeParams["timezone"] = "UTC"
+	config.RuntimeParams["application_name"] = "clickledger"
 }
 
 // redacted rebuilds the URL without password and parameters.

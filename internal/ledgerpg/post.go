@@ -211,7 +211,7 @@ func writePlan(ctx context.Context, tx pgx.Tx, runID string) (PostResult, error)
 	if result.PostedEntries == 0 {
 		return result, nil
 	}
-	if _, err := tx.Exec(ctx, "analyze entry_plan"); err != nil {
+	if _, err := tx.Exec(ctx, "analyze entry_plan (advertiser_id, currency, is_suspense, counter_kind)"); err != nil {
 		return PostResult{}, fmt.Errorf("analyse the plan: %w", err)
 	}
 	if err := checkKeys(ctx, tx); err != nil {

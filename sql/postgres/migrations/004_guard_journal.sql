@@ -1,10 +1,10 @@
--- What no program may break: entries balance, and nothing that was posted is ever edited.
+-- What no program may break: entries balance, and nothing that was posted is ever edited. The
+-- functions name the schema, so that no temporary table can stand in for a real one.
 
 -- +goose Up
 -- +goose StatementBegin
 create function check_entry_balance() returns trigger
 language plpgsql
-set search_path from current
 as $$
 declare
     legs bigint;
@@ -18,14 +18,14 @@ begin
            sum(case p.side when 'D' then p.amount_micros else -p.amount_micros end),
            min(p.currency) <> max(p.currency)
     into legs, last_leg, difference, is_mixed
-    from postings as p
+    from public.postings as p
     where p.entry_id = new.entry_id;
     if is_mixed then
         select max(abs(s.difference))
         into difference
         from (
             select sum(case p.side when 'D' then p.amount_micros else -p.amount_micros end) as difference
-            from postings as p
+            from public.postings as p
             where p.entry_id = new.entry_id
             group by p.currency
         ) as s;
@@ -33,7 +33,7 @@ begin
     if tg_table_name = 'journal_entries' then
         expected := new.leg_count;
     else
-        select e.leg_count into expected from journal_entries as e where e.entry_id = new.entry_id;
+        select e.leg_count into expected from public.journal_entries as e where e.entry_id = new.entry_id;
     end if;
     if legs is distinct from expected or last_leg is distinct from expected
         or difference is distinct from 0 then
@@ -59,6 +59,34 @@ create constraint trigger postings_balance
 after insert on postings
 deferrable initially deferred
 for each row when (new.leg > 2) execute function check_entry_balance();
+
+-- +goose StatementBegin
+create function check_posting_references() returns trigger
+language plpgsql
+as $$
+declare
+    orphan bigint;
+begin
+    select a.entry_id
+    into orphan
+    from added as a
+    left join public.journal_entries as e on e.entry_id = a.entry_id
+    left join public.accounts as c on c.account_id = a.account_id and c.currency = a.currency
+    where e.entry_id is null or c.account_id is null
+    limit 1;
+    if found then
+        raise exception 'a posting of entry % has no entry, or no account in its currency', orphan
+            using errcode = 'foreign_key_violation', constraint = 'postings_references';
+    end if;
+    return null;
+end;
+$$;
+-- +goose StatementEnd
+
+create trigger postings_references
+after insert on postings
+referencing new table as added
+for each statement execute function check_posting_references();
 
 -- +goose StatementBegin
 create function refuse_change() returns trigger
@@ -98,6 +126,8 @@ drop trigger billing_ledger_append_only on billing_ledger;
 drop trigger postings_append_only on postings;
 drop trigger journal_entries_append_only on journal_entries;
 drop function refuse_change();
+drop trigger postings_references on postings;
+drop function check_posting_references();
 drop trigger postings_balance on postings;
 drop trigger journal_entries_balance on journal_entries;
 drop function check_entry_balance();

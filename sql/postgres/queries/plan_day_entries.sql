@@ -30,7 +30,7 @@ due as (
     where d.amount_micros <> 0
         and not exists (select from held_stage as h where h.advertiser_id = d.advertiser_id)
 ),
-keyed as (
+keyed as materialized (
     select
         d.*,
         ledger_idempotency_key($1, d.advertiser_id, d.kind, d.revision) as idempotency_key,
@@ -43,7 +43,7 @@ keyed as (
         ), 0) as cumulative_before
     from due as d
 ),
-running as (
+running as materialized (
     select
         k.*,
         k.cumulative_before + case when k.is_suspense then 0 else k.amount_micros end as cumulative_after
