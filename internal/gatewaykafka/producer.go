@@ -25,7 +25,11 @@ const (
 	DefaultConnectTimeout = 10 * time.Second
 	DefaultCloseTimeout   = 10 * time.Second
 
-	batchBytesMax = 1 << 20
+	batchBytesMax  = 1 << 20
+	lingerMax      = time.Minute
+	retryFirst     = 50 * time.Millisecond
+	retryLast      = 500 * time.Millisecond
+	metadataAgeMin = 250 * time.Millisecond // so that a broker's return is soon seen
 )
 
 // Config says where the clicks go. The zero value of a field is its default.
@@ -34,7 +38,7 @@ type Config struct {
 	Brokers []string
 	// Topic is the topic of the clicks; default schemas.TopicClicks.
 	Topic string
-	// Linger is how long a batch waits for more records; default DefaultLinger.
+	// Linger is how long a batch waits for more records, up to a minute; default DefaultLinger.
 	Linger time.Duration
 	// BufferedMax is how many records may wait for their acknowledgement; default DefaultBufferedMax.
 	BufferedMax int
@@ -60,6 +64,9 @@ func (c Config) Validate() error {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("%s: must not be negative", f.key))
 		}
+	}
+	if c.Linger > lingerMax {
+		errs = append(errs, fmt.Errorf("linger: %s is more than %s", c.Linger, lingerMax))
 	}
 	return errors.Join(errs...)
 }
@@ -106,6 +113,10 @@ func Open(ctx context.Context, cfg Config) (*Producer, error) {
 		kgo.ProducerLinger(cfg.Linger),
 		kgo.MaxBufferedRecords(cfg.BufferedMax),
 		kgo.DialTimeout(cfg.ConnectTimeout),
+		kgo.MetadataMinAge(metadataAgeMin),
+		kgo.RetryBackoffFn(func(tries int) time.Duration {
+			return min(retryFirst<<min(tries, 10), retryLast)
+		}),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("%s: open producer: %w", url, err)
