@@ -15,6 +15,7 @@ import (
 	"github.com/clickledger/clickledger/internal/embedkafka"
 	"github.com/clickledger/clickledger/jobs/archive"
 	"github.com/clickledger/clickledger/jobs/gateway"
+	"github.com/clickledger/clickledger/jobs/generate"
 	"github.com/clickledger/clickledger/jobs/stream"
 )
 
@@ -76,10 +77,15 @@ func TestClickThroughTheJobs(t *testing.T) {
 	if archived.Records != 1 || archived.DeadLetters != 1 {
 		t.Errorf("archived %+v, want one record, a dead letter", archived)
 	}
+	var generated generate.Result
+	startJSON(t, env, &generated, "generate", "--clicks=2000", "--rate=100000")
+	if generated.LogRecords < 2000 {
+		t.Errorf("generated %+v, want 2000 records", generated)
+	}
 	var judged stream.Stats
 	startJSON(t, env, &judged, "stream", "--until-end")
-	if judged.Records != 1 || judged.DeadLetters != 1 {
-		t.Errorf("judged %+v, want one record, a dead letter", judged)
+	if judged.Records != generated.LogRecords+1 || judged.Judged() != judged.Records {
+		t.Errorf("judged %+v, want the click and %d generated records", judged, generated.LogRecords)
 	}
 }
 

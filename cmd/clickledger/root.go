@@ -39,6 +39,7 @@ configuration, 3 discrepancies above the tolerance.`,
 	root.AddCommand(
 		newConfigCommand(a),
 		newGatewayCommand(a),
+		newGenerateCommand(a),
 		newMigrateCommand(a),
 		newArchiveCommand(a),
 		newStreamCommand(a),
