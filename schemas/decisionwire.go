@@ -92,15 +92,15 @@ func DecodeDecision(b []byte) (Decision, error) {
 func (d *Decision) consume(
 	verdict *string, num protowire.Number, typ protowire.Type, b []byte,
 ) (int, error) {
-	switch {
-	case typ == protowire.VarintType:
+	switch typ {
+	case protowire.VarintType:
 		v, n := protowire.ConsumeVarint(b)
 		if n < 0 {
 			return 0, protowire.ParseError(n)
 		}
 		d.setVarint(num, v)
 		return n, nil
-	case typ == protowire.BytesType:
+	case protowire.BytesType:
 		v, n := protowire.ConsumeBytes(b)
 		if n < 0 {
 			return 0, protowire.ParseError(n)

@@ -3,6 +3,7 @@ package loadgen
 import (
 	"bytes"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -119,7 +120,7 @@ func (g *Generator) render(it *Item, d *draft, kind Kind) {
 	it.Kind, it.ReceivedAtMicros, it.garbageLength = kind, d.receivedMicros, 0
 	b := it.text[:0]
 	take := func() []byte { // what was written since the last call
-		s := b[:len(b):len(b)]
+		s := slices.Clip(b)
 		b = b[len(b):]
 		return s
 	}
@@ -190,6 +191,7 @@ func breakClick(it *Item, kind Kind, variant int) {
 		it.garbageLength = 3 + variant%15 // within the first text
 	case Oversize:
 		c.Referrer = oversizeText
+	default: // sound
 	}
 }
 

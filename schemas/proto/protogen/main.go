@@ -93,7 +93,7 @@ func compile(ctx context.Context, sources []string) (*pluginpb.CodeGeneratorRequ
 	}
 	return &pluginpb.CodeGeneratorRequest{
 		FileToGenerate: sources,
-		Parameter:      proto.String("module=" + module),
+		Parameter:      new("module=" + module),
 		ProtoFile:      descriptors,
 	}, nil
 }
