@@ -138,7 +138,7 @@ func TestFaultAtEveryPut(t *testing.T) {
 		t.Run(fmt.Sprintf("after=%t", after), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 2)
-			r.produce(clicks(2, 0, 60, startMicros, 20_000_000))
+			r.produce(clicks(2, 0, 40, startMicros, 20_000_000))
 			for runs := 0; ; {
 				r.cfg.MaxRecords = 7 + runs%5 // another life would cut the log otherwise
 				deps := r.deps()

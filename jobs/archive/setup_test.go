@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	testTimeout = 30 * time.Second
+	testTimeout = time.Minute
 	// startMicros is five minutes before an hour's change.
 	startMicros = int64(1_760_000_100_000_000)/3_600_000_000*3_600_000_000 + 55*60*1_000_000
 )
@@ -249,12 +249,12 @@ var errInjected = fmt.Errorf("injected fault")
 func (f *failing) Put(ctx context.Context, key string, data []byte, opts objectstore.PutOptions) (bool, error) {
 	f.mu.Lock()
 	f.left--
-	fail := f.left < 0
+	fail, first := f.left < 0, f.left == -1
 	f.mu.Unlock()
 	if !fail {
 		return f.Store.Put(ctx, key, data, opts)
 	}
-	if f.after && f.left == -1 {
+	if f.after && first {
 		if _, err := f.Store.Put(ctx, key, data, opts); err != nil {
 			return false, err
 		}
