@@ -1,0 +1,6 @@
+create temporary view dead_letters as
+select
+    null::integer as "partition", null::bigint as "offset", null::timestamptz as received_at,
+    null::varchar as reason, null::blob as "key", null::blob as "value", null::date as dt,
+    null::varchar as hr, null::varchar as p
+where false;
