@@ -77,6 +77,7 @@ func TestClickThroughTheJobs(t *testing.T) {
 	if archived.Records != 1 || archived.DeadLetters != 1 {
 		t.Errorf("archived %+v, want one record, a dead letter", archived)
 	}
+	verifyArchive(t, env, filepath.Join(dir, "archive"))
 	var generated generate.Result
 	startJSON(t, env, &generated, "generate", "--clicks=2000", "--rate=100000")
 	if generated.LogRecords < 2000 {
@@ -86,6 +87,23 @@ func TestClickThroughTheJobs(t *testing.T) {
 	startJSON(t, env, &judged, "stream", "--until-end")
 	if judged.Records != generated.LogRecords+1 || judged.Judged() != judged.Records {
 		t.Errorf("judged %+v, want the click and %d generated records", judged, generated.LogRecords)
+	}
+}
+
+// verifyArchive proves that the archive is whole, breaks it, and proves that this is seen.
+func verifyArchive(t *testing.T, env []string, dir string) {
+	t.Helper()
+	var whole archive.Report
+	startJSON(t, env, &whole, "archive", "verify")
+	if !whole.LogChecked || len(whole.Problems) != 0 {
+		t.Errorf("report %+v, want a whole archive", whole)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "dead_letters")); err != nil {
+		t.Fatal(err)
+	}
+	got := start(t, env, "archive", "verify")
+	if got.code != config.ExitDiscrepancies || !strings.Contains(got.out, "problem: ") {
+		t.Errorf("exit code %d, %s, want 3 and the problem", got.code, got.out)
 	}
 }
 
