@@ -17,8 +17,8 @@ func AppendRowKey[T string | []byte](dst []byte, advertiser, campaign, ad, devic
 
 var errRowKey = errors.New("malformed row key")
 
-// rowKeyFields splits a row key into its five fields, as views.
-func rowKeyFields(key []byte) (fields [5][]byte, err error) {
+// RowKeyFields splits a row key into its five fields, as views.
+func RowKeyFields(key []byte) (fields [5][]byte, err error) {
 	for i := range fields {
 		n, w := binary.Uvarint(key)
 		if w <= 0 || n > uint64(len(key)-w) {
@@ -34,7 +34,7 @@ func rowKeyFields(key []byte) (fields [5][]byte, err error) {
 
 // RowKeyAd returns the ad of a row key as a view; nil where the key is malformed.
 func RowKeyAd(key []byte) []byte {
-	fields, err := rowKeyFields(key)
+	fields, err := RowKeyFields(key)
 	if err != nil {
 		return nil
 	}
@@ -43,7 +43,7 @@ func RowKeyAd(key []byte) []byte {
 
 // ParseRowKey builds the key of a row from AppendRowKey's bytes and the minute.
 func ParseRowKey(minuteMillis int64, key []byte) (MinuteKey, error) {
-	f, err := rowKeyFields(key)
+	f, err := RowKeyFields(key)
 	if err != nil {
 		return MinuteKey{}, err
 	}

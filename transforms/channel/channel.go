@@ -95,6 +95,9 @@ func (s *Set[B]) Watermark() int64 {
 // Log is the minimum log time over the channels.
 func (s *Set[B]) Log() int64 { return s.least(func(c *state[B]) int64 { return c.log }) }
 
+// Ended reports whether every channel has ended.
+func (s *Set[B]) Ended() bool { return s.Watermark() == schemas.MaxWatermark }
+
 // Tick is the newest tick of the source that any channel brought, Unix milliseconds.
 func (s *Set[B]) Tick() int64 { return s.tick }
 

@@ -69,34 +69,45 @@ func (c *Core) Split(batch *Batch, dead func(schemas.DeadLetter), emit func(shar
 	c.Flush(batch.Header, emit)
 }
 
+// Keys are the identities of a click.
+type Keys struct{ Click, IP, User schemas.Key128 }
+
 // Add puts one valid click into the block of its shard. logMillis is its log time, and
 // watermarkMillis the watermark that it is measured against.
 func (c *Core) Add(raw *schemas.RawClick, j *schemas.Judged, pos schemas.Position, logMillis, watermarkMillis int64) {
-	key := identity(raw.ClickID)
-	b := &c.blocks[key.Shard(len(c.blocks))]
-	verdict, flags, judge := schemas.Billable, schemas.ClickFlags(0), j.EventTimeMillis
+	keys := Keys{Click: ClickIdentity(raw.ClickID)}
+	keys.IP, keys.User = c.Identities(raw, j)
+	b := &c.blocks[keys.Click.Shard(len(c.blocks))]
+	c.AddTo(b, raw, j, pos, keys)
+	i := b.Len() - 1
+	b.LogMillisColumn[i] = logMillis
 	if j.EventTimeMillis < watermarkMillis {
-		flags, judge = schemas.FlagLate, watermarkMillis
+		b.Flags[i], b.JudgeMillis[i] = schemas.FlagLate, watermarkMillis
 		if watermarkMillis-j.EventTimeMillis > j.Revision.AllowedLateness.Milliseconds() {
-			verdict = schemas.Late
+			b.Verdict[i] = schemas.Late
 		}
 	}
+}
+
+// AddTo appends one valid click to a block, as billable, on time, and with the time of its
+// recording as its log time.
+func (c *Core) AddTo(b *schemas.Block, raw *schemas.RawClick, j *schemas.Judged, pos schemas.Position, keys Keys) {
 	b.Partition = append(b.Partition, pos.Partition)
 	b.Offset = append(b.Offset, pos.Offset)
 	b.ReceivedMicros = append(b.ReceivedMicros, j.ReceivedAtMicros)
 	b.EventMillis = append(b.EventMillis, j.EventTimeMillis)
-	b.LogMillisColumn = append(b.LogMillisColumn, logMillis)
-	b.JudgeMillis = append(b.JudgeMillis, judge)
+	b.LogMillisColumn = append(b.LogMillisColumn, j.ReceivedAtMicros/1000)
+	b.JudgeMillis = append(b.JudgeMillis, j.EventTimeMillis)
 	b.CostMicros = append(b.CostMicros, j.CostMicros)
-	b.Verdict = append(b.Verdict, verdict)
+	b.Verdict = append(b.Verdict, schemas.Billable)
 	b.Rules = append(b.Rules, c.lists.Rules(j.Revision, raw.UserAgent, j.Addr))
-	b.Flags = append(b.Flags, flags)
+	b.Flags = append(b.Flags, 0)
 	b.WinnerPartition = append(b.WinnerPartition, pos.Partition)
 	b.WinnerOffset = append(b.WinnerOffset, pos.Offset)
-	b.ClickKey = append(b.ClickKey, key)
+	b.ClickKey = append(b.ClickKey, keys.Click)
 	b.ContentHash = append(b.ContentHash, xxh3.HashSeed(raw.AdID, uint64(j.CostMicros)))
-	b.IPKey = append(b.IPKey, c.addrIdentity(raw, j))
-	b.UserKey = append(b.UserKey, c.userIdentity(raw))
+	b.IPKey = append(b.IPKey, keys.IP)
+	b.UserKey = append(b.UserKey, keys.User)
 	b.ClickID.Append(raw.ClickID)
 	b.RowKey.Bytes = schemas.AppendRowKey(b.RowKey.Bytes, raw.AdvertiserID, raw.CampaignID, raw.AdID, raw.DeviceType, raw.CountryCode)
 	b.RowKey.Close()
@@ -111,6 +122,17 @@ func (c *Core) Flush(h schemas.Header, emit func(shard int32, b *schemas.Block))
 		b.Reset()
 	}
 }
+
+// ClickIdentity is the key of a click_id.
+func ClickIdentity(clickID []byte) schemas.Key128 { return identity(clickID) }
+
+// Identities are the keys of (ip, ad) and (user, ad); zero where ip or user is empty.
+func (c *Core) Identities(raw *schemas.RawClick, j *schemas.Judged) (ip, user schemas.Key128) {
+	return c.addrIdentity(raw, j), c.userIdentity(raw)
+}
+
+// Decoder is the decoder that the core validates with.
+func (c *Core) Decoder() *schemas.Decoder { return c.decoder }
 
 func identity(b []byte) schemas.Key128 {
 	sum := sha256.Sum256(b)

@@ -5,6 +5,9 @@ import (
 	"github.com/clickledger/clickledger/transforms/snapshot"
 )
 
+// Ended reports whether nothing more will come.
+func (c *Core) Ended() bool { return c.channels.Ended() }
+
 // Save returns the state as bytes; equal states give equal bytes.
 func (c *Core) Save() []byte {
 	var w snapshot.Writer

@@ -38,6 +38,9 @@ type Core interface {
 	Load([]byte) error
 }
 
+// ender is a core that knows that nothing more will come; its log is not needed any longer.
+type ender interface{ Ended() bool }
+
 // Config is what every sharded operator is given. All fields are construction-time configuration.
 type Config struct {
 	// PolicyYAML is the policy document.
@@ -143,6 +146,9 @@ func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]
 // record appends the block to the log, or folds the log into a snapshot when it has grown as
 // large as the snapshot that it would save.
 func (c *cached) record(sp state.Provider, log state.Bag[[]byte], data []byte) error {
+	if e, ok := c.core.(ender); ok && e.Ended() {
+		return log.Clear(sp)
+	}
 	if c.logBytes+len(data) < max(leastLogBytes, 2*c.snapshot) {
 		c.logBytes += len(data)
 		return c.add(sp, log, kindBlock, data)

@@ -9,6 +9,7 @@ package windowing
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/clickledger/clickledger/schemas"
@@ -16,6 +17,9 @@ import (
 	"github.com/clickledger/clickledger/transforms/channel"
 	"github.com/clickledger/clickledger/transforms/snapshot"
 )
+
+// AtEnd as the time between publications publishes once, when every channel has ended.
+const AtEnd = math.MaxInt64
 
 // maxPublishedRows bounds the rows of one published block.
 const maxPublishedRows = 32_768
@@ -156,6 +160,9 @@ func (c *Core) forget(watermark int64) {
 		}
 	}
 }
+
+// Ended reports whether nothing more will come.
+func (c *Core) Ended() bool { return c.channels.Ended() }
 
 // Save returns the state as bytes; equal states give equal bytes.
 func (c *Core) Save() []byte {

@@ -1,0 +1,132 @@
+package batch
+
+import (
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+
+	"github.com/clickledger/clickledger/schemas"
+)
+
+func init() {
+	register.DoFn2x1[[]byte, func(int64, []byte), error](&sliceFn{})
+	register.DoFn2x1[int64, []byte, error](&copiesFn{})
+	register.DoFn2x1[int64, []byte, error](&judgedFn{})
+	register.DoFn1x1[[]byte, error](&rowsFn{})
+	register.Emitter2[int64, []byte]()
+}
+
+// slice is the source. Out: PCollection<KV<shard, encoded schemas.Block>> of the session's feed.
+func slice(s beam.Scope, runID string) beam.PCollection {
+	return beam.ParDo(s.Scope("batch.Slice"), &sliceFn{RunID: runID}, beam.Impulse(s))
+}
+
+// sliceFn reads the running slice. RunID is configuration, as in the functions below.
+type sliceFn struct {
+	RunID string
+
+	session *session
+}
+
+func (f *sliceFn) Setup() (err error) {
+	f.session, err = sessionOf(f.RunID)
+	return err
+}
+
+func (f *sliceFn) ProcessElement(_ []byte, emit func(int64, []byte)) error {
+	return f.session.feed.Load().next(emit)
+}
+
+// copiesFn takes what dedup marked.
+type copiesFn struct {
+	RunID string
+
+	session *session
+	in      schemas.Block
+}
+
+func (f *copiesFn) Setup() (err error) {
+	f.session, err = sessionOf(f.RunID)
+	return err
+}
+
+func (f *copiesFn) ProcessElement(_ int64, data []byte) error {
+	if err := f.in.Decode(data); err != nil {
+		return err
+	}
+	return f.session.feed.Load().take(&f.in)
+}
+
+// judgedFn takes final verdicts.
+type judgedFn struct {
+	RunID string
+
+	session *session
+	in      schemas.Block
+}
+
+func (f *judgedFn) Setup() (err error) {
+	f.session, err = sessionOf(f.RunID)
+	return err
+}
+
+func (f *judgedFn) ProcessElement(_ int64, data []byte) error {
+	if err := f.in.Decode(data); err != nil {
+		return err
+	}
+	return f.session.judged(&f.in)
+}
+
+// judged counts the day's clicks and keeps a decision on each that is not billed.
+func (s *session) judged(b *schemas.Block) error {
+	var counts [len(s.verdicts)]int64
+	var micros int64
+	for i := range b.Len() {
+		if b.Flags[i]&schemas.FlagContext != 0 {
+			continue
+		}
+		counts[b.Verdict[i]]++
+		switch b.Verdict[i] {
+		case schemas.Billable:
+			micros += b.CostMicros[i]
+			continue
+		case schemas.Duplicate:
+			if b.Flags[i]&schemas.FlagConflict != 0 {
+				s.conflict.Add(1)
+			}
+		default:
+			for rule := range schemas.RuleNames {
+				if b.Rules[i]&(1<<rule) != 0 {
+					s.byRule[rule].Add(1)
+				}
+			}
+		}
+		if err := s.out.decision(b, i); err != nil {
+			return err
+		}
+	}
+	for v, n := range counts {
+		s.verdicts[v].Add(n)
+	}
+	s.spend.Add(micros)
+	return nil
+}
+
+// rowsFn takes totals.
+type rowsFn struct {
+	RunID string
+
+	session *session
+	in      schemas.RowBlock
+}
+
+func (f *rowsFn) Setup() (err error) {
+	f.session, err = sessionOf(f.RunID)
+	return err
+}
+
+func (f *rowsFn) ProcessElement(data []byte) error {
+	if err := f.in.Decode(data); err != nil {
+		return err
+	}
+	return f.session.out.rows(&f.in)
+}

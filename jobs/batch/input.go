@@ -1,0 +1,169 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/clickledger/clickledger/internal/duckscan"
+	"github.com/clickledger/clickledger/internal/objectstore"
+	"github.com/clickledger/clickledger/internal/parquetio"
+	"github.com/clickledger/clickledger/schemas/policy"
+)
+
+// span is a half-open range of time in Unix milliseconds UTC.
+type span struct{ from, to int64 }
+
+func (s span) holds(millis int64) bool { return millis >= s.from && millis < s.to }
+
+// times are the ranges that a day's verdicts depend on.
+type times struct {
+	day      span // event time of what is billed
+	judged   span // event time of what is judged: the day, and the history of its identities
+	received span // received_at of whatever may be judged
+	lookback int64
+}
+
+func timesOf(date time.Time, p *policy.Policy) times {
+	longest := func(f func(*policy.Revision) time.Duration) int64 { return policy.Max(p, f).Milliseconds() }
+	history := longest(func(r *policy.Revision) time.Duration { return r.Velocity.Cooling + r.Velocity.Window })
+	ahead := longest(func(r *policy.Revision) time.Duration { return r.MaxEventAhead })
+	age := longest(func(r *policy.Revision) time.Duration { return r.MaxEventAge })
+	day := span{date.UnixMilli(), date.Add(24 * time.Hour).UnixMilli()}
+	return times{day: day, judged: span{day.from - history, day.to},
+		received: span{day.from - history - ahead, day.to + age + 1},
+		lookback: longest(func(r *policy.Revision) time.Duration { return r.Dedup.Lookback })}
+}
+
+// file is one Parquet object of the archive.
+type file struct {
+	key, path  string
+	size, rows int64
+	received   *parquetio.Bounds // Unix microseconds; nil where the footer does not say
+	event      *parquetio.Bounds // Unix microseconds; nil likewise
+}
+
+// inputs lists the archive's files below a prefix, with what their footers say. Objects that are
+// not in the file system are copied into dir.
+func inputs(ctx context.Context, store objectstore.Store, prefix, dir string) ([]file, error) {
+	objects, err := store.List(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	var files []file
+	for _, o := range objects {
+		if !strings.HasSuffix(o.Key, ".parquet") {
+			continue
+		}
+		f := file{key: o.Key, size: o.Size}
+		var ok bool
+		if f.path, ok = store.LocalPath(o.Key); !ok {
+			if f.path, err = copyObject(ctx, store, o.Key, dir); err != nil {
+				return nil, err
+			}
+		}
+		if err := f.readFooter(ctx, store); err != nil {
+			return nil, fmt.Errorf("%s: %w", store.URL(o.Key), err)
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func copyObject(ctx context.Context, store objectstore.Store, key, dir string) (string, error) {
+	data, err := store.Get(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "objects", filepath.FromSlash(key))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", fmt.Errorf("copy %s: %w", store.URL(key), err)
+	}
+	return path, os.WriteFile(path, data, 0o600)
+}
+
+func (f *file) readFooter(ctx context.Context, store objectstore.Store) error {
+	src, err := store.ReadAt(ctx, f.key)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	footer, err := parquetio.ReadFooter(src)
+	if err != nil {
+		return err
+	}
+	f.rows = footer.Rows
+	f.received, f.event = boundsMicros(footer, "received_at"), boundsMicros(footer, "event_time")
+	return nil
+}
+
+// boundsMicros reads a column's bounds as Unix microseconds. Other programs' files may hold other
+// units than the contract's; the size of a time tells its unit.
+func boundsMicros(footer parquetio.Footer, column string) *parquetio.Bounds {
+	b, err := footer.Bounds(column)
+	if err != nil {
+		return nil
+	}
+	for _, v := range []*int64{&b.Min, &b.Max} {
+		switch {
+		case *v < 1e11:
+			return nil // seconds, or times so old that they say nothing
+		case *v < 1e14:
+			*v *= 1000
+		case *v >= 1e17:
+			*v /= 1000
+		}
+	}
+	b.Max++ // a unit that was cut down
+	return &b
+}
+
+// overlaps reports whether a file may hold times of the span.
+func overlaps(b *parquetio.Bounds, s span) bool {
+	return b == nil || (b.Max >= s.from*1000 && b.Min < s.to*1000)
+}
+
+// pathList is the files' paths as a DuckDB list.
+func pathList(files []file) string {
+	quoted := make([]string, len(files))
+	for i, f := range files {
+		quoted[i] = "'" + strings.ReplaceAll(f.path, "'", "''") + "'"
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+// clickColumns are what a click is judged by, in the order of readClick. The derived columns of
+// the archive stand in where the columns as sent are missing.
+const clickColumns = `partition::integer, "offset"::bigint, epoch_us(received_at)::bigint,
+	coalesce(click_id, ''), coalesce(ad_id, ''), coalesce(advertiser_id, ''), coalesce(campaign_id, ''),
+	coalesce(user_id, ''), coalesce(ip_address, ''), coalesce(user_agent, ''),
+	coalesce(device_type, ''), coalesce(country_code, ''),
+	coalesce("timestamp", epoch_ms(event_time))::bigint, coalesce(cost_per_click, cost_micros / 1e6)::double`
+
+// readParquet is the table function over files.
+func readParquet(files []file) string {
+	return "read_parquet(" + pathList(files) + ", hive_partitioning = false, binary_as_string = true)"
+}
+
+// instants writes times in the type of a column, so that DuckDB can leave out whole row groups.
+type instants struct{ function string }
+
+func instantsOf(ctx context.Context, conn *duckscan.Conn, files []file, column string) (instants, error) {
+	in := instants{"make_timestamp"}
+	err := conn.Scan(ctx, "select typeof("+column+") from "+readParquet(files[:1])+" limit 1", func(c *duckscan.Chunk) error {
+		if strings.Contains(string(c.Text(0).At(0)), "TIME ZONE") {
+			in.function = "make_timestamptz"
+		}
+		return nil
+	})
+	return in, err
+}
+
+// within is the condition that the column lies in a span.
+func (in instants) within(column string, s span) string {
+	return fmt.Sprintf("(%s >= %s(%d::bigint) and %s < %s(%d::bigint))",
+		column, in.function, s.from*1000, column, in.function, s.to*1000)
+}

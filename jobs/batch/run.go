@@ -1,0 +1,262 @@
+package batch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/clickledger/clickledger/internal/duckscan"
+	"github.com/clickledger/clickledger/internal/objectstore"
+	"github.com/clickledger/clickledger/pipelines/clicks"
+	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/shardstate"
+	"github.com/clickledger/clickledger/transforms/windowing"
+)
+
+// Files of a result, in the order in which they are put: the manifest last, so that its presence
+// means that the result is whole.
+const (
+	MinutesFile     = "minutes.parquet"
+	DecisionsFile   = "decisions.parquet"
+	DeadLettersFile = "dead_letters.parquet"
+	ManifestFile    = "run.json"
+)
+
+// Manifest is run.json: what went in, what came out. It holds no time and no place, so that the
+// same inputs give the same bytes.
+type Manifest struct {
+	Version string            `json:"version"`
+	Result  Result            `json:"result"`
+	Inputs  []ManifestInput   `json:"inputs"`
+	Outputs map[string]string `json:"outputs_sha256"`
+}
+
+// ManifestInput is one object of the archive that was there.
+type ManifestInput struct {
+	Key  string `json:"key"`
+	Size int64  `json:"size_bytes"`
+	Rows int64  `json:"rows"`
+}
+
+// Run judges one day. The result is written whole or not at all.
+func Run(ctx context.Context, cfg Config, deps Deps) (_ Result, err error) {
+	if err := cfg.Validate(); err != nil {
+		return Result{}, err
+	}
+	cfg = cfg.withDefaults()
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	store, err := objectstore.Open(ctx, cfg.Archive)
+	if err != nil {
+		return Result{}, err
+	}
+	dir, err := os.MkdirTemp(cfg.TempDir, "clickledger-batch-")
+	if err != nil {
+		return Result{}, fmt.Errorf("batch: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	s := &session{cfg: cfg, deps: deps, dir: dir, times: timesOf(cfg.Date, cfg.Policy)}
+	if err := s.list(ctx, store); err != nil {
+		return Result{}, err
+	}
+	if s.db, err = duckscan.Open(duckscan.Options{Threads: cfg.Threads, MemoryLimit: cfg.MemoryLimit, TempDir: filepath.Join(dir, "duckdb")}); err != nil {
+		return Result{}, err
+	}
+	defer s.db.Close()
+	defer s.out.close()
+	if _, taken := sessions.LoadOrStore(cfg.RunID, s); taken {
+		return Result{}, fmt.Errorf("batch run %s is running already", cfg.RunID)
+	}
+	defer sessions.Delete(cfg.RunID)
+	if err := s.judgeDay(ctx); err != nil {
+		return Result{}, fmt.Errorf("batch %s: %w", cfg.Date.Format("2006-01-02"), err)
+	}
+	return s.finish(ctx, store)
+}
+
+// list reads what the archive holds and opens the buckets that it needs.
+func (s *session) list(ctx context.Context, store objectstore.Store) (err error) {
+	if s.clicks, err = inputs(ctx, store, "clicks/", s.dir); err != nil {
+		return err
+	}
+	if s.deadLetters, err = inputs(ctx, store, "dead_letters/", s.dir); err != nil {
+		return err
+	}
+	var rows int64
+	for _, f := range s.clicks {
+		if f.rows > 0 && (overlaps(f.event, s.times.judged) || overlaps(f.received, s.times.day)) {
+			s.main = append(s.main, f)
+			rows += f.rows
+		}
+	}
+	for i := range 1 + int(rows/int64(s.cfg.SliceClicks)) {
+		s.buckets = append(s.buckets, newBucket(s.dir, i))
+	}
+	return nil
+}
+
+func (s *session) judgeDay(ctx context.Context) error {
+	conn, err := s.db.Connect()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := s.out.open(s.db); err != nil {
+		return err
+	}
+	s.received, s.event = instants{"make_timestamptz"}, instants{"make_timestamptz"}
+	if len(s.clicks) > 0 {
+		if s.received, err = instantsOf(ctx, conn, s.clicks, "received_at"); err != nil {
+			return err
+		}
+		if s.event, err = instantsOf(ctx, conn, s.clicks, "event_time"); err != nil {
+			return err
+		}
+	}
+	doc, err := s.cfg.Policy.YAML()
+	if err != nil {
+		return err
+	}
+	graph := clicks.Config{Config: shardstate.Config{PolicyYAML: string(doc), Shards: int32(s.cfg.Shards)},
+		PublishMillis: windowing.AtEnd}
+	if err := s.revive(ctx, conn); err != nil {
+		return err
+	}
+	if err := s.findCopies(ctx, conn, graph); err != nil {
+		return err
+	}
+	if err := s.spoolClicks(ctx, s.cfg.Shards); err != nil {
+		return err
+	}
+	return s.billBuckets(ctx, graph)
+}
+
+// finish checks the law of conservation and writes the result.
+func (s *session) finish(ctx context.Context, store objectstore.Store) (Result, error) {
+	r := s.result()
+	if err := s.out.write(s.dir, s.dead.list); err != nil {
+		return Result{}, err
+	}
+	check, err := s.out.conn.Int64(ctx, "select coalesce(sum(raw_clicks), 0)::bigint from minutes")
+	if err != nil {
+		return Result{}, err
+	}
+	if want := r.BillableClicks + r.DuplicateClicks + r.InvalidClicks; check != want {
+		return Result{}, fmt.Errorf("conservation: the rows hold %d clicks, but %d have a verdict", check, want)
+	}
+	if r.Advertisers, err = s.out.conn.Int64(ctx, "select count(distinct advertiser_id)::bigint from minutes where unique_clicks > 0"); err != nil {
+		return Result{}, err
+	}
+	put, where, err := s.destination(ctx, store)
+	if err != nil {
+		return Result{}, err
+	}
+	m := Manifest{Version: s.cfg.Version, Result: r, Outputs: map[string]string{}}
+	for _, f := range append(append([]file(nil), s.clicks...), s.deadLetters...) {
+		m.Inputs = append(m.Inputs, ManifestInput{Key: f.key, Size: f.size, Rows: f.rows})
+	}
+	for _, name := range []string{MinutesFile, DecisionsFile, DeadLettersFile} {
+		data, err := os.ReadFile(filepath.Join(s.dir, name))
+		if err != nil {
+			return Result{}, fmt.Errorf("write result: %w", err)
+		}
+		sum := sha256.Sum256(data)
+		m.Outputs[name] = hex.EncodeToString(sum[:])
+		if err := put(name, data); err != nil {
+			return Result{}, err
+		}
+	}
+	doc, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return Result{}, fmt.Errorf("write manifest: %w", err)
+	}
+	r.Out = where
+	return r, put(ManifestFile, append(doc, '\n'))
+}
+
+func (s *session) result() Result {
+	r := Result{Date: s.cfg.Date.Format("2006-01-02"), InvalidByRule: map[string]int64{}, DeadByReason: map[string]int64{},
+		BillableClicks: s.verdicts[schemas.Billable].Load(), DuplicateClicks: s.verdicts[schemas.Duplicate].Load(),
+		InvalidClicks: s.verdicts[schemas.Invalid].Load(), DeadLetters: int64(len(s.dead.list)),
+		ConflictClicks: s.conflict.Load(), SpendMicros: s.spend.Load(), Rows: s.out.rowCount, PolicyHash: s.cfg.Policy.Hash()}
+	r.Records = r.BillableClicks + r.DuplicateClicks + r.InvalidClicks + r.DeadLetters
+	for i, name := range schemas.RuleNames {
+		r.InvalidByRule[name] = s.byRule[i].Load()
+	}
+	for _, l := range s.dead.list {
+		r.DeadByReason[string(l.Reason)]++
+	}
+	return r
+}
+
+// destination is where the result goes: the folder asked for, or the day's next revision in the archive.
+func (s *session) destination(ctx context.Context, archive objectstore.Store) (put func(name string, data []byte) error, where string, err error) {
+	if s.cfg.Out != "" {
+		abs, err := filepath.Abs(s.cfg.Out)
+		if err != nil {
+			return nil, "", fmt.Errorf("out: %w", err)
+		}
+		store, err := objectstore.Open(ctx, "file://"+abs)
+		if err != nil {
+			return nil, "", fmt.Errorf("out: %w", err)
+		}
+		return func(name string, data []byte) error {
+			_, err := store.Put(ctx, name, data, objectstore.PutOptions{})
+			return err
+		}, "file://" + abs, nil
+	}
+	prefix, err := NextRevision(ctx, archive, s.cfg.Date.Format("2006-01-02"))
+	if err != nil {
+		return nil, "", err
+	}
+	return func(name string, data []byte) error {
+		created, err := archive.Put(ctx, prefix+name, data, objectstore.PutOptions{IfAbsent: true})
+		if err == nil && !created {
+			err = fmt.Errorf("%s: another run wrote this revision", archive.URL(prefix+name))
+		}
+		return err
+	}, archive.URL(strings.TrimSuffix(prefix, "/")), nil
+}
+
+// NextRevision is the prefix of the day's next result in the archive.
+func NextRevision(ctx context.Context, archive objectstore.Store, date string) (string, error) {
+	last, _, err := lastRevision(ctx, archive, date)
+	return fmt.Sprintf("results/dt=%s/rev=%d/", date, last+1), err
+}
+
+// LastRevision is the prefix of the day's newest whole result; empty where there is none.
+func LastRevision(ctx context.Context, archive objectstore.Store, date string) (string, error) {
+	_, whole, err := lastRevision(ctx, archive, date)
+	if err != nil || whole == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("results/dt=%s/rev=%d/", date, whole), nil
+}
+
+func lastRevision(ctx context.Context, archive objectstore.Store, date string) (last, whole int, err error) {
+	prefix := "results/dt=" + date + "/"
+	objects, err := archive.List(ctx, prefix)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, o := range objects {
+		var rev int
+		var name string
+		if n, _ := fmt.Sscanf(strings.TrimPrefix(o.Key, prefix), "rev=%d/%s", &rev, &name); n != 2 {
+			continue
+		}
+		last = max(last, rev)
+		if name == ManifestFile {
+			whole = max(whole, rev)
+		}
+	}
+	return last, whole, nil
+}
