@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"os"
@@ -160,9 +161,7 @@ func (s *Server) createTopics(cfg Config) error {
 	} {
 		partitions[t] = cfg.Partitions
 	}
-	for t, n := range cfg.TopicPartitions {
-		partitions[t] = n
-	}
+	maps.Copy(partitions, cfg.TopicPartitions)
 	for _, t := range sortedKeys(partitions) {
 		if s.cluster.TopicInfo(t) != nil {
 			continue
@@ -216,7 +215,7 @@ func (l brokerLogger) Logf(level kfake.LogLevel, format string, args ...any) {
 
 func joinClose(err error, c io.Closer) error {
 	if cerr := c.Close(); cerr != nil {
-		return fmt.Errorf("%w (and on closing: %v)", err, cerr)
+		return fmt.Errorf("%w (and on closing: %w)", err, cerr)
 	}
 	return err
 }

@@ -19,7 +19,7 @@ func fixChecksum(b []byte) {
 // randomClicks are records of about 330 bytes that compress like clicks do.
 func randomClicks(n int) []OutRecord {
 	rng := rand.New(rand.NewPCG(1, 2))
-	recs := numbered(schemas.TopicClicks, 0, n, 200)
+	recs := numbered(0, n, 200)
 	for i := range recs {
 		for range 130 {
 			recs[i].Value = append(recs[i].Value, byte('a'+rng.IntN(26)))

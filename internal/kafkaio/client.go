@@ -198,8 +198,7 @@ func temporary(err error) bool {
 		errors.Is(err, ErrOffsetOutOfRange) {
 		return false
 	}
-	var code kafka.Error
-	if errors.As(err, &code) {
+	if code, ok := errors.AsType[kafka.Error](err); ok {
 		return code.Temporary() || code == kafka.UnknownTopicOrPartition
 	}
 	return true

@@ -35,7 +35,8 @@ type fetchAnswer struct {
 	batches       []byte
 }
 
-func (*fetchAnswer) ApiKey() protocol.ApiKey { return protocol.Fetch }
+// ApiKey is the name that kafka-go asks for.
+func (*fetchAnswer) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:staticcheck // kafka-go's name
 
 // Required always answers that the exchange is raw, and notes the version agreed on.
 func (f *fetchExchange) Required(versions map[protocol.ApiKey]int16) bool {

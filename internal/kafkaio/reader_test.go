@@ -21,7 +21,7 @@ func TestFetchReadsWhatWasProduced(t *testing.T) {
 	t.Parallel()
 	_, brokers := startBroker(t, 3)
 	c := connect(t, brokers)
-	in := numbered(schemas.TopicClicks, 1, 5000, 300)
+	in := numbered(1, 5000, 300)
 	if err := openProducer(t, brokers).ProduceAll(testContext(t), in); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestFetchWaitsForRecords(t *testing.T) {
 	}
 	p := openProducer(t, brokers)
 	errs := make(chan error, 1)
-	go func() { errs <- p.ProduceAll(context.Background(), numbered(schemas.TopicClicks, 0, 1, 100)) }()
+	go func() { errs <- p.ProduceAll(context.Background(), numbered(0, 1, 100)) }()
 	recs, high, err = r.Fetch(testContext(t), FetchLimits{MaxWait: 10 * time.Second})
 	if err != nil || len(recs) != 1 || high != 1 || r.Offset() != 1 {
 		t.Fatalf("got %d records, high %d, %v", len(recs), high, err)
@@ -133,7 +133,7 @@ func TestFetchOutOfRange(t *testing.T) {
 	t.Parallel()
 	cluster, brokers := startBroker(t, 1)
 	c := connect(t, brokers)
-	if err := openProducer(t, brokers).ProduceAll(testContext(t), numbered(schemas.TopicClicks, 0, 10, 100)); err != nil {
+	if err := openProducer(t, brokers).ProduceAll(testContext(t), numbered(0, 10, 100)); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err := c.OpenPartition(schemas.TopicClicks, 0, 11).Fetch(testContext(t), FetchLimits{})
@@ -186,7 +186,7 @@ func TestFetchSurvivesARestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "log")
 	cluster, brokers := startBroker(t, 1, kfake.DataDir(dir))
 	p := openProducer(t, brokers)
-	if err := p.ProduceAll(testContext(t), numbered(schemas.TopicClicks, 0, 100, 100)); err != nil {
+	if err := p.ProduceAll(testContext(t), numbered(0, 100, 100)); err != nil {
 		t.Fatal(err)
 	}
 	r := connect(t, brokers).OpenPartition(schemas.TopicClicks, 0, 0)
@@ -215,7 +215,7 @@ func TestFetchSurvivesARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cluster.Close()
-	if err := p.ProduceAll(testContext(t), numbered(schemas.TopicClicks, 0, 1, 100)); err != nil {
+	if err := p.ProduceAll(testContext(t), numbered(0, 1, 100)); err != nil {
 		t.Fatal(err)
 	}
 	if res := <-results; res.err != nil || res.recs != 1 || r.Offset() != 101 {
@@ -256,7 +256,7 @@ func TestOffsetForTimeAndPartitions(t *testing.T) {
 	t.Parallel()
 	_, brokers := startBroker(t, 3)
 	c := connect(t, brokers)
-	in := numbered(schemas.TopicClicks, 2, 100, 100)
+	in := numbered(2, 100, 100)
 	if err := openProducer(t, brokers).ProduceAll(testContext(t), in); err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func TestProduceByKeyAndOversize(t *testing.T) {
 	t.Parallel()
 	_, brokers := startBroker(t, 4)
 	c, p := connect(t, brokers), openProducer(t, brokers)
-	in := numbered(schemas.TopicClicks, -1, 1000, 100)
+	in := numbered(-1, 1000, 100)
 	if err := p.ProduceAll(testContext(t), append(in, in...)); err != nil { // copies meet in one partition
 		t.Fatal(err)
 	}
@@ -332,7 +332,7 @@ func TestProduceByKeyAndOversize(t *testing.T) {
 func FuzzDecodeBatches(f *testing.F) {
 	f.Add([]byte{}, int64(0))
 	f.Add(bytes.Repeat([]byte{0}, 100), int64(3))
-	f.Fuzz(func(t *testing.T, b []byte, next int64) {
+	f.Fuzz(func(_ *testing.T, b []byte, next int64) {
 		if len(b) > 61 { // let the fuzzer past the checksum
 			b[16] = 2
 			fixChecksum(b)

@@ -53,12 +53,12 @@ func openProducer(t testing.TB, brokers []string) *Producer {
 	return p
 }
 
-// numbered makes n records whose value tells their number, so size bytes long or a little more.
-func numbered(topic string, partition int32, n, size int) []OutRecord {
+// numbered makes n records of the topic clicks whose value tells their number, so size bytes long or a little more.
+func numbered(partition int32, n, size int) []OutRecord {
 	recs := make([]OutRecord, n)
 	for i := range recs {
 		recs[i] = OutRecord{
-			Topic: topic, Partition: partition, Key: fmt.Appendf(nil, "click-%08d", i),
+			Topic: schemas.TopicClicks, Partition: partition, Key: fmt.Appendf(nil, "click-%08d", i),
 			Value:           fmt.Appendf(nil, "%08d%0*d", i, size-8, i),
 			TimestampMicros: 1_700_000_000_000_000 + int64(i)*1000,
 		}

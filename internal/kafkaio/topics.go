@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -21,6 +22,9 @@ const (
 	ClicksBytesMax = 8 << 20
 	// ForwardBytesMax is the same of clicks.dlq and clicks.decisions: such a record and an envelope.
 	ForwardBytesMax = 16 << 20
+
+	// createTimeout bounds the creation of all topics.
+	createTimeout = 15 * time.Second
 )
 
 // Topics lists the product's topics.
@@ -64,13 +68,17 @@ func EnsureTopics(ctx context.Context, brokers []string, partitions int) error {
 	if partitions < 1 {
 		return fmt.Errorf("create topics: %d partitions", partitions)
 	}
-	ctx, cancel := context.WithTimeout(ctx, DefaultConnectTimeout)
-	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
 		return fmt.Errorf("%s: create topics: %w", URL(brokers), err)
 	}
+	if err := ping(ctx, cl, DefaultConnectTimeout); err != nil {
+		go cl.Close() // see OpenProducer
+		return fmt.Errorf("%s: not reachable: %w", URL(brokers), oneLine(err))
+	}
 	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, createTimeout)
+	defer cancel()
 	adm := kadm.NewClient(cl)
 	for _, topic := range Topics() {
 		if err := ensureTopic(ctx, adm, topic, int32(partitions)); err != nil {

@@ -28,7 +28,7 @@ func parseBrokers(url string) ([]string, error) {
 		return nil, errors.New("not of the form kafka://host:port[,host:port]")
 	}
 	var brokers []string
-	for _, b := range strings.Split(list, ",") {
+	for b := range strings.SplitSeq(list, ",") {
 		host, port, err := net.SplitHostPort(strings.TrimSpace(b))
 		if err != nil {
 			return nil, fmt.Errorf("broker %q: not of the form host:port", b)

@@ -107,7 +107,7 @@ type verifier struct {
 	report *Report
 }
 
-func (v *verifier) problem(format string, args ...any) {
+func (v *verifier) problemf(format string, args ...any) {
 	if len(v.report.Problems) >= problemsMax {
 		v.report.more++
 		return
@@ -129,7 +129,7 @@ func (v *verifier) topic(ctx context.Context, f family) error {
 		strays = append(strays, more...)
 	}
 	for _, key := range strays {
-		v.problem("%s: no file of the archive's layout", v.store.URL(key))
+		v.problemf("%s: no file of the archive's layout", v.store.URL(key))
 	}
 	deadOf := map[string]bool{}
 	for _, d := range dead {
@@ -173,7 +173,7 @@ func (v *verifier) orphans(ctx context.Context, f family, dead []File, deadOf ma
 				return err
 			}
 		}
-		v.problem("%s: there is no click file of that range", v.store.URL(key))
+		v.problemf("%s: there is no click file of that range", v.store.URL(key))
 	}
 	return nil
 }
@@ -195,14 +195,14 @@ func (v *verifier) partition(ctx context.Context, f family, p int32, files []Fil
 		case i == 0:
 			r.From = file.From
 			if v.client != nil && file.From > first {
-				v.problem("%s/%d: offsets %d-%d of the log are not in the archive", f.topic, p, first, file.From-1)
+				v.problemf("%s/%d: offsets %d-%d of the log are not in the archive", f.topic, p, first, file.From-1)
 			}
 		case file.From > r.To+1:
-			v.problem("%s: gap: offsets %d-%d of partition %d are missing before it", url, r.To+1, file.From-1, p)
+			v.problemf("%s: gap: offsets %d-%d of partition %d are missing before it", url, r.To+1, file.From-1, p)
 		case file.From <= r.To:
-			v.problem("%s: overlap: offset %d of partition %d is in an earlier file", url, file.From, p)
+			v.problemf("%s: overlap: offset %d of partition %d is in an earlier file", url, file.From, p)
 		case file.Hour < files[i-1].Hour:
-			v.problem("%s: its hour is before that of the file before it", url)
+			v.problemf("%s: its hour is before that of the file before it", url)
 		}
 		r.To = max(r.To, file.To)
 		dead := file.Key(FolderDeadLetters)
@@ -214,7 +214,7 @@ func (v *verifier) partition(ctx context.Context, f family, p int32, files []Fil
 	}
 	r.Behind = max(end-r.To-1, 0)
 	if v.client != nil && len(files) > 0 && r.To >= end {
-		v.problem("%s/%d: the archive holds offset %d, but the log ends at %d", f.topic, p, r.To, end)
+		v.problemf("%s/%d: the archive holds offset %d, but the log ends at %d", f.topic, p, r.To, end)
 	}
 	return r, nil
 }

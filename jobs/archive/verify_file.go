@@ -35,17 +35,17 @@ func (v *verifier) file(ctx context.Context, f family, file File, hasDead bool, 
 	r.Records += records
 	url := v.store.URL(key)
 	if n := main.note(NoteDeadLetters); n >= 0 && n != dead.rows {
-		v.problem("%s: %d dead letters, but the footer says %d", url, dead.rows, n)
+		v.problemf("%s: %d dead letters, but the footer says %d", url, dead.rows, n)
 	}
 	missing, twice := gaps(file.Range, main.offsets, dead.offsets)
 	if twice >= 0 {
-		v.problem("%s: offset %d is there twice", url, twice)
+		v.problemf("%s: offset %d is there twice", url, twice)
 		return nil
 	}
 	lost := file.To - file.From + 1 - records
 	noted := main.note(NoteRecords)
 	if noted >= 0 && noted != records {
-		v.problem("%s: %d records, but the footer says %d", url, records, noted)
+		v.problemf("%s: %d records, but the footer says %d", url, records, noted)
 		return nil
 	}
 	if lost == 0 {
@@ -57,7 +57,7 @@ func (v *verifier) file(ctx context.Context, f family, file File, hasDead bool, 
 	}
 	if v.client == nil || file.From < logFirst {
 		if noted < 0 {
-			v.problem("%s: %d offsets are missing, and nothing says that the log lacked them", url, lost)
+			v.problemf("%s: %d offsets are missing, and nothing says that the log lacked them", url, lost)
 		}
 		r.LogGaps += lost
 		return nil
@@ -78,7 +78,7 @@ func (v *verifier) lackedByLog(ctx context.Context, f family, g Range, url strin
 		return err
 	}
 	if len(recs) > 0 && recs[0].Offset <= g.To {
-		v.problem("%s: offset %s is missing, and the log has it", url, schemas.Position{Partition: g.Partition, Offset: recs[0].Offset})
+		v.problemf("%s: offset %s is missing, and the log has it", url, schemas.Position{Partition: g.Partition, Offset: recs[0].Offset})
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func (v *verifier) readPart(ctx context.Context, key string, file File, column s
 		})
 	}
 	if err != nil {
-		v.problem("%s: %v", url, err)
+		v.problemf("%s: %v", url, err)
 		p.broken = true
 		return p, ctx.Err()
 	}
@@ -141,19 +141,19 @@ func (v *verifier) readPart(ctx context.Context, key string, file File, column s
 // consistent checks what a file says against what it holds.
 func (v *verifier) consistent(p part, url string, file File, column string) bool {
 	if p.rows != int64(len(p.offsets)) {
-		v.problem("%s: %d rows, but the footer says %d", url, len(p.offsets), p.rows)
+		v.problemf("%s: %d rows, but the footer says %d", url, len(p.offsets), p.rows)
 		return false
 	}
 	if p.rows == 0 {
 		return true
 	}
 	if !slices.IsSorted(p.offsets) {
-		v.problem("%s: the rows are not in offset order", url)
+		v.problemf("%s: the rows are not in offset order", url)
 		return false
 	}
 	low, high := p.offsets[0], p.offsets[len(p.offsets)-1]
 	if low < file.From || high > file.To {
-		v.problem("%s: rows from offset %d to %d", url, low, high)
+		v.problemf("%s: rows from offset %d to %d", url, low, high)
 		return false
 	}
 	for _, c := range []struct {
@@ -165,11 +165,11 @@ func (v *verifier) consistent(p part, url string, file File, column string) bool
 	} {
 		got, err := p.footer.Bounds(c.column)
 		if err != nil {
-			v.problem("%s: %v", url, err)
+			v.problemf("%s: %v", url, err)
 			return false
 		}
 		if got != c.want {
-			v.problem("%s: the footer has %s from %d to %d, not from %d to %d",
+			v.problemf("%s: the footer has %s from %d to %d, not from %d to %d",
 				url, c.column, got.Min, got.Max, c.want.Min, c.want.Max)
 			return false
 		}
