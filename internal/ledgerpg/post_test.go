@@ -3,10 +3,12 @@ package ledgerpg
 import (
 	"errors"
 	"maps"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/clickledger/clickledger/internal/money"
 )
@@ -206,6 +208,31 @@ func TestAnotherCurrencyIsAConflict(t *testing.T) {
 		}
 	}
 	f.sound()
+}
+
+func TestIdempotencyKeysAreDistinctAndFit(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	long := strings.Repeat("x", 63)
+	seen := map[string]string{}
+	for _, id := range []string{
+		"a", "A", "a/1", "1/a", "#a", strings.Repeat("x", 32), strings.Repeat("x", 33), long + "1", long + "2",
+		strings.Repeat("é", 32), strings.Repeat("é", 64),
+	} {
+		for _, day := range []string{"2026-11-20", "2026-11-21"} {
+			for _, kind := range []string{"charge", "adjustment", "transfer"} {
+				for _, revision := range []int{1, 11, 2147483647} {
+					key := scalar[string](f, "select ledger_idempotency_key($1::date, $2, $3, $4)",
+						day, id, kind, revision)
+					tuple := strings.Join([]string{day, id, kind, strconv.Itoa(revision)}, "\x1f")
+					if other, ok := seen[key]; ok || utf8.RuneCountInString(key) > 64 {
+						t.Fatalf("key %q of %q, also of %q", key, tuple, other)
+					}
+					seen[key] = tuple
+				}
+			}
+		}
+	}
 }
 
 func TestDryRunWritesNothing(t *testing.T) {

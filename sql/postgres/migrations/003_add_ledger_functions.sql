@@ -24,19 +24,22 @@ return (
 )::decimal / 10000;
 -- +goose StatementEnd
 
--- 64 hexadecimal digits over (billing date, advertiser, kind, revision). The separator cannot
--- occur in an identifier: control characters are refused.
+-- (billing date, advertiser, kind, revision) in at most 64 characters: readable where it fits, else
+-- with a hash for the advertiser, after another separator so that the two forms cannot meet. Keys
+-- sort by day and advertiser, as they are posted: unlike a hash of everything they go to the end
+-- of their indexes. An advertiser ID holds no control characters, but may hold separators: it
+-- stands last.
 -- +goose StatementBegin
 create function ledger_idempotency_key(
     billing_date date, advertiser_id text, kind text, revision int
 ) returns varchar(64)
 language sql stable parallel safe
-return encode(sha256(convert_to(
-    concat_ws(
-        e'\x1f', 'clickledger.entry.v1', to_char(billing_date, 'YYYY-MM-DD'),
-        advertiser_id, kind, revision
-    ), 'UTF8'
-)), 'hex');
+return case
+    when length(advertiser_id) <= 32
+        then to_char(billing_date, 'YYYYMMDD') || '/' || kind || '/' || revision || '/' || advertiser_id
+    else to_char(billing_date, 'YYYYMMDD') || '/' || kind || '/' || revision || '#'
+        || left(encode(sha256(convert_to(advertiser_id, 'UTF8')), 'hex'), 32)
+end;
 -- +goose StatementEnd
 
 -- What a replay of the same key must carry again: without run ID, wall clock, or what other days
