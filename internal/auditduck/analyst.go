@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -16,7 +17,7 @@ import (
 type AnalystOptions struct {
 	MemoryLimit string // DuckDB's memory_limit. Default 2GB.
 	Threads     int    // DuckDB's threads. Default 2.
-	TempDir     string // DuckDB's temp_directory. Default: the archive's folder is left alone, ".duckdb-tmp" here.
+	TempDir     string // DuckDB's temp_directory. Default: the system's.
 }
 
 // OpenAnalyst opens a database in memory with the views clicks, dead_letters and decisions over
@@ -36,7 +37,7 @@ func OpenAnalyst(ctx context.Context, archiveDir string, opts AnalystOptions) (*
 		s.threads = defaultThreads
 	}
 	if s.tempDir == "" {
-		s.tempDir = ".duckdb-tmp"
+		s.tempDir = os.TempDir()
 	}
 	ctx = context.WithoutCancel(ctx) // connections are opened later, too
 	db, err := openMemory(ctx, s, func(conn driver.ExecerContext) error {

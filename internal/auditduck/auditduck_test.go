@@ -56,7 +56,7 @@ func TestAgreesWithTheOracle(t *testing.T) {
 	policies := map[string]*policy.Policy{"default": policy.Default(), "changing": parse(t, changing)}
 	cut := day + 40_000_000 + 1_200_000
 	for name, p := range policies {
-		for seed := range uint64(6) {
+		for seed := range uint64(3) {
 			t.Run(fmt.Sprintf("%s/seed %d", name, seed), func(t *testing.T) {
 				t.Parallel()
 				res := oracle.Judge(randomLog(rand.New(rand.NewPCG(seed, 1)), 6000), p)
@@ -69,6 +69,9 @@ func TestAgreesWithTheOracle(t *testing.T) {
 					got, err := Audit(t.Context(), in)
 					if err != nil {
 						t.Fatal(err)
+					}
+					if name == "default" && got.InvalidByRule["velocity_ip_ad"]*got.InvalidByRule["velocity_user_ad"] == 0 {
+						t.Errorf("the log tries no velocity rule: %v", got.InvalidByRule)
 					}
 					span := oracle.Span{FromMillis: day, ToMillis: end}
 					if want := asAudit(res.Totals(span)); !reflect.DeepEqual(got, want) {

@@ -83,6 +83,21 @@ func randomLog(rng *rand.Rand, n int) []schemas.Record {
 		offsets[p]++
 	}
 	pick := func(list []string) string { return list[rng.IntN(len(list))] }
+	for burst := range n / 100 { // one identity around the limit of 30 in 10 s, some of it just before midnight
+		start := []int64{day - 20_000, day + 36_000_000 + int64(burst/4)*1_700_000}[min(burst%4, 1)]
+		who, ad := rng.IntN(3), rng.IntN(2)
+		for i := range 28 + rng.IntN(6) {
+			at := start + rng.Int64N(10_050)
+			e := &clickpb.ClickEvent{ClickId: fmt.Sprintf("burst-%d-%d", burst, i), AdId: fmt.Sprintf("hot-%d", ad),
+				AdvertiserId: "adv-hot", CampaignId: "c", CostPerClick: 0.25, Timestamp: at, ReceivedAt: at*1000 + rng.Int64N(1e9)}
+			if burst%2 == 0 {
+				e.IpAddress = []string{"203.0.113.9", "::ffff:203.0.113.9", "2001:db8::77"}[who]
+			} else {
+				e.UserId = fmt.Sprint("hot-", who)
+			}
+			add(e)
+		}
+	}
 	for len(records) < n {
 		at := day - dayMillis + rng.Int64N(3*dayMillis)
 		if rng.IntN(3) > 0 { // most of them in a busy minute, some before midnight

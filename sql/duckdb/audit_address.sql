@@ -41,16 +41,21 @@ with seen as (
             list_transform(range(8 - len(before) - len(after)), lambda i: '0'),
             after) as groups
     from sided
+), written_out as (
+    select
+        ip_address,
+        lower(array_to_string(list_transform(groups, lambda g: lpad(g, 4, '0')), '')) as digits
+    from grouped
 ), numbered as (
     select
         ip_address,
-        list_reduce(
-            list_transform(groups, lambda g: ('0x' || g)::uinteger::uhugeint),
-            lambda high, low: high * 65536 + low) as number
-    from grouped
+        digits,
+        ('0x' || left(digits, 16))::ubigint::uhugeint * 18446744073709551616::uhugeint
+            + ('0x' || right(digits, 16))::ubigint as number
+    from written_out
 ), known as (
     -- ::ffff:0:0/96 is IPv4.
-    select ip_address, number, number // 4294967296 = 65535 as is_4
+    select *, starts_with(digits, '00000000000000000000ffff') as is_4
     from numbered
 )
 select
@@ -60,5 +65,5 @@ select
     case when is_4 then concat_ws('.',
         (number // 16777216 % 256)::varchar, (number // 65536 % 256)::varchar,
         (number // 256 % 256)::varchar, (number % 256)::varchar)
-    else number::varchar end as canonical
+    else digits end as canonical
 from known;

@@ -1,39 +1,52 @@
 -- Clicks by position that a velocity rule hit. Only identities with more clicks than any revision
 -- allows can trip; a hash finds those that may.
 create temporary table audit_busy as
-with identity as (
-    select unnest([
-        hash('ip', nullif(coalesce(a.canonical, v.ip_address), ''), v.ad_id),
-        hash('user', nullif(v.user_id, ''), v.ad_id)
-    ]) as identity_hash
-    from audit_valid as v
-    left join audit_address as a on a.ip_address = v.ip_address
-    where v.event_millis >= getvariable('audit_horizon') and v.event_millis < getvariable('audit_end')
-)
-select identity_hash
-from identity
+select hash('ip', coalesce(a.canonical, v.ip_address), v.ad_id) as identity_hash
+from audit_valid as v
+left join audit_address as a on a.ip_address = v.ip_address
+where v.event_millis >= getvariable('audit_horizon') and v.event_millis < getvariable('audit_end')
+    and v.ip_address <> ''
+group by identity_hash
+having count(*) > (select min(clicks_max) from audit_revision)
+union all
+select hash('user', user_id, ad_id) as identity_hash
+from audit_valid
+where event_millis >= getvariable('audit_horizon') and event_millis < getvariable('audit_end')
+    and user_id <> ''
 group by identity_hash
 having count(*) > (select min(clicks_max) from audit_revision);
 
 create temporary table audit_velocity as
-with unique_click as (
-    select v.*, coalesce(a.canonical, v.ip_address) as ip
+with seen as (
+    select
+        'velocity_ip_ad' as rule, coalesce(a.canonical, v.ip_address) as who, v.ad_id,
+        v.partition_id, v.record_offset, v.event_millis, v.window_millis, v.clicks_max,
+        v.cooling_millis
     from audit_valid as v
     left join audit_address as a on a.ip_address = v.ip_address
-    where v.event_millis >= getvariable('audit_horizon') and v.event_millis < getvariable('audit_end')
-        and not exists (
-            select 1
-            from audit_duplicate as d
-            where d.partition_id = v.partition_id and d.record_offset = v.record_offset
-        )
-), busy as (
-    select 'velocity_ip_ad' as rule, ip as who, *
-    from unique_click
-    where ip_address <> '' and hash('ip', ip, ad_id) in (select identity_hash from audit_busy)
+    where v.event_millis >= getvariable('audit_horizon')
+        and v.event_millis < getvariable('audit_end')
+        and v.ip_address <> ''
+        and hash('ip', coalesce(a.canonical, v.ip_address), v.ad_id)
+            in (select identity_hash from audit_busy)
     union all
-    select 'velocity_user_ad' as rule, user_id as who, *
-    from unique_click
-    where user_id <> '' and hash('user', user_id, ad_id) in (select identity_hash from audit_busy)
+    select
+        'velocity_user_ad' as rule, user_id as who, ad_id,
+        partition_id, record_offset, event_millis, window_millis, clicks_max, cooling_millis
+    from audit_valid
+    where event_millis >= getvariable('audit_horizon')
+        and event_millis < getvariable('audit_end')
+        and user_id <> ''
+        and hash('user', user_id, ad_id) in (select identity_hash from audit_busy)
+), busy as (
+    -- Unique clicks only.
+    select s.*
+    from seen as s
+    where not exists (
+        select 1
+        from audit_duplicate as d
+        where d.partition_id = s.partition_id and d.record_offset = s.record_offset
+    )
 ), tripped as (
     -- The click so many before in event order is itself within the window: over the limit.
     select
