@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	bindings "github.com/duckdb/duckdb-go-bindings"
@@ -141,6 +142,20 @@ func (c *Conn) Int64(ctx context.Context, sql string) (int64, error) {
 		return nil
 	})
 	return v, err
+}
+
+// Quote returns paths, as a literal of DuckDB that means these files and no pattern: a text for one
+// path, a list for any other number.
+func Quote(paths ...string) string {
+	plain := strings.NewReplacer("'", "''", "[", "[[]", "*", "[*]", "?", "[?]")
+	quoted := make([]string, len(paths))
+	for i, path := range paths {
+		quoted[i] = "'" + plain.Replace(path) + "'"
+	}
+	if len(quoted) == 1 {
+		return quoted[0]
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // Chunk is a part of a result: up to 2,048 rows by column.

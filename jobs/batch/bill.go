@@ -25,13 +25,13 @@ const openClicks = 262_144
 func (s *session) spoolClicks(ctx context.Context, shards int) error {
 	var total int64
 	for _, f := range s.main {
-		total += f.rows
+		total += f.Rows
 	}
 	var read atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	n := max(1, min(s.cfg.Threads, len(s.main)))
 	for i := range n {
-		var share []file
+		var share []File
 		for j := i; j < len(s.main); j += n {
 			share = append(share, s.main[j])
 		}
@@ -44,7 +44,7 @@ func (s *session) spoolClicks(ctx context.Context, shards int) error {
 	return group.Wait()
 }
 
-func (s *session) spoolShare(ctx context.Context, files []file, withExtra bool, shards int, progress func(int64)) error {
+func (s *session) spoolShare(ctx context.Context, files []File, withExtra bool, shards int, progress func(int64)) error {
 	conn, err := s.db.Connect()
 	if err != nil {
 		return err

@@ -36,9 +36,9 @@ func (s *session) findCopies(ctx context.Context, conn *duckscan.Conn, graph cli
 
 // source is the clicks of the files that may hold times of received_at in the span.
 func (s *session) source(received span) string {
-	var files []file
+	var files []File
 	for _, f := range s.clicks {
-		if f.rows > 0 && overlaps(f.received, received) {
+		if f.Rows > 0 && overlaps(f.Received, received) {
 			files = append(files, f)
 		}
 	}

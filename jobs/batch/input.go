@@ -38,30 +38,33 @@ func timesOf(date time.Time, p *policy.Policy) times {
 		lookback: longest(func(r *policy.Revision) time.Duration { return r.Dedup.Lookback })}
 }
 
-// file is one Parquet object of the archive.
-type file struct {
-	key, path  string
-	size, rows int64
-	received   *parquetio.Bounds // Unix microseconds; nil where the footer does not say
-	event      *parquetio.Bounds // Unix microseconds; nil likewise
+// File is one Parquet object of the archive.
+type File struct {
+	Key  string
+	Path string // in the file system
+	Size int64  // bytes
+	Rows int64
+	// Received and Event are the bounds of received_at and event_time, Unix microseconds; nil where
+	// the footer does not say.
+	Received, Event *parquetio.Bounds
 }
 
-// inputs lists the archive's files below a prefix, with what their footers say. Objects that are
+// Inputs lists the archive's files below a prefix, with what their footers say. Objects that are
 // not in the file system are copied into dir.
-func inputs(ctx context.Context, store objectstore.Store, prefix, dir string) ([]file, error) {
+func Inputs(ctx context.Context, store objectstore.Store, prefix, dir string) ([]File, error) {
 	objects, err := store.List(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
-	var files []file
+	var files []File
 	for _, o := range objects {
 		if !strings.HasSuffix(o.Key, ".parquet") {
 			continue
 		}
-		f := file{key: o.Key, size: o.Size}
+		f := File{Key: o.Key, Size: o.Size}
 		var ok bool
-		if f.path, ok = store.LocalPath(o.Key); !ok {
-			if f.path, err = copyObject(ctx, store, o.Key, dir); err != nil {
+		if f.Path, ok = store.LocalPath(o.Key); !ok {
+			if f.Path, err = copyObject(ctx, store, o.Key, dir); err != nil {
 				return nil, err
 			}
 		}
@@ -85,8 +88,8 @@ func copyObject(ctx context.Context, store objectstore.Store, key, dir string) (
 	return path, os.WriteFile(path, data, 0o600)
 }
 
-func (f *file) readFooter(ctx context.Context, store objectstore.Store) error {
-	src, err := store.ReadAt(ctx, f.key)
+func (f *File) readFooter(ctx context.Context, store objectstore.Store) error {
+	src, err := store.ReadAt(ctx, f.Key)
 	if err != nil {
 		return err
 	}
@@ -95,8 +98,8 @@ func (f *file) readFooter(ctx context.Context, store objectstore.Store) error {
 	if err != nil {
 		return err
 	}
-	f.rows = footer.Rows
-	f.received, f.event = boundsMicros(footer, "received_at"), boundsMicros(footer, "event_time")
+	f.Rows = footer.Rows
+	f.Received, f.Event = boundsMicros(footer, "received_at"), boundsMicros(footer, "event_time")
 	return nil
 }
 
@@ -126,13 +129,13 @@ func overlaps(b *parquetio.Bounds, s span) bool {
 	return b == nil || (b.Max >= s.from*1000 && b.Min < s.to*1000)
 }
 
-// pathList is the files' paths as a DuckDB list.
-func pathList(files []file) string {
-	quoted := make([]string, len(files))
+// pathList is the files' paths as DuckDB takes them.
+func pathList(files []File) string {
+	paths := make([]string, len(files))
 	for i, f := range files {
-		quoted[i] = "'" + strings.ReplaceAll(f.path, "'", "''") + "'"
+		paths[i] = f.Path
 	}
-	return "[" + strings.Join(quoted, ", ") + "]"
+	return duckscan.Quote(paths...)
 }
 
 // clickColumns are what a click is judged by, in the order of readClick. The derived columns of
@@ -144,14 +147,14 @@ const clickColumns = `partition::integer, "offset"::bigint, epoch_us(received_at
 	coalesce("timestamp", epoch_ms(event_time))::bigint, coalesce(cost_per_click, cost_micros / 1e6)::double`
 
 // readParquet is the table function over files.
-func readParquet(files []file) string {
+func readParquet(files []File) string {
 	return "read_parquet(" + pathList(files) + ", hive_partitioning = false, binary_as_string = true)"
 }
 
 // instants writes times in the type of a column, so that DuckDB can leave out whole row groups.
 type instants struct{ function string }
 
-func instantsOf(ctx context.Context, conn *duckscan.Conn, files []file, column string) (instants, error) {
+func instantsOf(ctx context.Context, conn *duckscan.Conn, files []File, column string) (instants, error) {
 	in := instants{"make_timestamp"}
 	err := conn.Scan(ctx, "select typeof("+column+") from "+readParquet(files[:1])+" limit 1", func(c *duckscan.Chunk) error {
 		if strings.Contains(string(c.Text(0).At(0)), "TIME ZONE") {

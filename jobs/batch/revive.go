@@ -21,9 +21,9 @@ func (s *session) revive(ctx context.Context, conn *duckscan.Conn) error {
 		return err
 	}
 	reach := span{min(s.times.received.from-s.times.lookback, s.times.day.from), s.times.received.to}
-	var files []file
+	var files []File
 	for _, f := range s.deadLetters {
-		if f.rows > 0 && overlaps(f.received, reach) {
+		if f.Rows > 0 && overlaps(f.Received, reach) {
 			files = append(files, f)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/clickledger/clickledger/internal/duckscan"
@@ -84,23 +85,34 @@ func Run(ctx context.Context, cfg Config, deps Deps) (_ Result, err error) {
 
 // list reads what the archive holds and opens the buckets that it needs.
 func (s *session) list(ctx context.Context, store objectstore.Store) (err error) {
-	if s.clicks, err = inputs(ctx, store, "clicks/", s.dir); err != nil {
+	if s.clicks, err = Inputs(ctx, store, "clicks/", s.dir); err != nil {
 		return err
 	}
-	if s.deadLetters, err = inputs(ctx, store, "dead_letters/", s.dir); err != nil {
+	if s.deadLetters, err = Inputs(ctx, store, "dead_letters/", s.dir); err != nil {
 		return err
 	}
+	s.deadLetters = completed(s.clicks, s.deadLetters)
 	var rows int64
 	for _, f := range s.clicks {
-		if f.rows > 0 && (overlaps(f.event, s.times.judged) || overlaps(f.received, s.times.day)) {
+		if f.Rows > 0 && (overlaps(f.Event, s.times.judged) || overlaps(f.Received, s.times.day)) {
 			s.main = append(s.main, f)
-			rows += f.rows
+			rows += f.Rows
 		}
 	}
 	for i := range 1 + int(rows/int64(s.cfg.SliceClicks)) {
 		s.buckets = append(s.buckets, newBucket(s.dir, i))
 	}
 	return nil
+}
+
+// completed leaves out dead letters of a range whose click file is not there: the archiver writes
+// that one last, and will write both again.
+func completed(clicks, deadLetters []File) []File {
+	whole := map[string]bool{}
+	for _, f := range clicks {
+		whole[strings.TrimPrefix(f.Key, "clicks/")] = true
+	}
+	return slices.DeleteFunc(deadLetters, func(f File) bool { return !whole[strings.TrimPrefix(f.Key, "dead_letters/")] })
 }
 
 func (s *session) judgeDay(ctx context.Context) error {
@@ -160,8 +172,8 @@ func (s *session) finish(ctx context.Context, store objectstore.Store) (Result, 
 		return Result{}, err
 	}
 	m := Manifest{Version: s.cfg.Version, Result: r, Outputs: map[string]string{}}
-	for _, f := range append(append([]file(nil), s.clicks...), s.deadLetters...) {
-		m.Inputs = append(m.Inputs, ManifestInput{Key: f.key, Size: f.size, Rows: f.rows})
+	for _, f := range append(append([]File(nil), s.clicks...), s.deadLetters...) {
+		m.Inputs = append(m.Inputs, ManifestInput{Key: f.Key, Size: f.Size, Rows: f.Rows})
 	}
 	for _, name := range []string{MinutesFile, DecisionsFile, DeadLettersFile} {
 		data, err := os.ReadFile(filepath.Join(s.dir, name))

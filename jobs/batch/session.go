@@ -29,8 +29,8 @@ type session struct {
 	dir   string // of what is spooled
 	db    *duckscan.DB
 
-	clicks, deadLetters []file
-	main                []file // the click files that pass 2 reads
+	clicks, deadLetters []File
+	main                []File // the click files that pass 2 reads
 	received, event     instants
 
 	buckets []*bucket

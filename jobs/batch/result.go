@@ -1,0 +1,62 @@
+package batch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/clickledger/clickledger/internal/objectstore"
+)
+
+// ErrNoResult says that a day was not judged yet.
+var ErrNoResult = errors.New("no result of the batch: run it first")
+
+// Loaded is a result with its files in the file system.
+type Loaded struct {
+	Manifest
+	Prefix                          string // in the archive
+	Minutes, Decisions, DeadLetters string // paths
+}
+
+// Load reads the newest whole result of a day from the archive and checks its files by their
+// digests. Copies of objects that are not in the file system go into dir.
+func Load(ctx context.Context, store objectstore.Store, date, dir string) (*Loaded, error) {
+	prefix, err := LastRevision(ctx, store, date)
+	if err != nil {
+		return nil, err
+	}
+	if prefix == "" {
+		return nil, fmt.Errorf("%s in %s: %w", date, store.URL("results"), ErrNoResult)
+	}
+	l := &Loaded{Prefix: prefix}
+	doc, err := store.Get(ctx, prefix+ManifestFile)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(doc, &l.Manifest); err != nil {
+		return nil, fmt.Errorf("read %s: %w", store.URL(prefix+ManifestFile), err)
+	}
+	for name, path := range map[string]*string{MinutesFile: &l.Minutes, DecisionsFile: &l.Decisions, DeadLettersFile: &l.DeadLetters} {
+		data, err := store.Get(ctx, prefix+name)
+		if err != nil {
+			return nil, err
+		}
+		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != l.Outputs[name] {
+			return nil, fmt.Errorf("%s is not what the manifest says: it was changed", store.URL(prefix+name))
+		}
+		var ok bool
+		if *path, ok = store.LocalPath(prefix + name); !ok {
+			if *path, err = copyObject(ctx, store, prefix+name, dir); err != nil {
+				return nil, err
+			}
+		}
+		if *path, err = filepath.Abs(*path); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}

@@ -1,0 +1,150 @@
+// Package reconcile compares what the stream published with what the batch judged, gives every
+// difference a cause, and only then posts the bill and publishes final rows.
+//
+// The gate: the archive is complete, the batch conserves records, an independent SQL audit agrees,
+// and nothing is unexplained. An advertiser that fails is held and reported, the others are
+// posted. Running it again posts the difference only; with no new input it posts nothing.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/clickledger/clickledger/internal/kafkaio"
+	"github.com/clickledger/clickledger/internal/ledgerpg"
+	"github.com/clickledger/clickledger/internal/objectstore"
+	"github.com/clickledger/clickledger/internal/reconcileduck"
+	"github.com/clickledger/clickledger/internal/servingduck"
+	"github.com/clickledger/clickledger/schemas/policy"
+)
+
+// DefaultCurrency is the ledger's currency where none is configured.
+const DefaultCurrency = "USD"
+
+// Config configures the job.
+type Config struct {
+	Archive string
+	// Log is read for decisions that are not archived yet. Empty: the archive's have to do.
+	Log      string
+	Date     time.Time // the billing day, midnight UTC
+	Policy   *policy.Policy
+	RunID    string // stamped on the posting
+	Currency string // ISO 4217; default USD
+	// Post posts to the ledger and publishes final rows. False: the report is all.
+	Post bool
+	// DryRun works a posting out and rolls it back; nothing is published.
+	DryRun bool
+	// MemoryLimit is DuckDB's. Default 1GB.
+	MemoryLimit string
+	// TempDir holds copies and spilled data. Default: the system's.
+	TempDir string
+}
+
+// Ledger is what the job needs of the ledger.
+type Ledger interface {
+	Post(ctx context.Context, request ledgerpg.PostRequest) (ledgerpg.PostResult, error)
+	DayTotals(ctx context.Context, day time.Time) ([]ledgerpg.DayTotal, error)
+	Totals(ctx context.Context) (ledgerpg.Totals, error)
+}
+
+// Deps are what the job works with.
+type Deps struct {
+	Serving  servingduck.Serving
+	Ledger   Ledger // needed to post
+	Logger   *slog.Logger
+	Progress func(stage string, done, total int64)
+	Now      func() time.Time // default time.Now
+}
+
+// Validate reports every problem at once, each with its key.
+func (c *Config) Validate() error {
+	var problems []error
+	if err := objectstore.Validate(c.Archive); err != nil {
+		problems = append(problems, fmt.Errorf("archive: %w", err))
+	}
+	if c.Log != "" {
+		if _, err := kafkaio.ParseURL(c.Log); err != nil {
+			problems = append(problems, fmt.Errorf("log: %w", err))
+		}
+	}
+	if c.Date.IsZero() || !c.Date.Equal(c.Date.UTC().Truncate(24*time.Hour)) {
+		problems = append(problems, fmt.Errorf("date: %s is not a UTC day", c.Date.Format(time.RFC3339)))
+	}
+	if c.Policy == nil {
+		problems = append(problems, errors.New("policy: missing"))
+	}
+	if c.RunID == "" {
+		problems = append(problems, errors.New("run_id: missing"))
+	}
+	return errors.Join(problems...)
+}
+
+// Layer is one layer's totals.
+type Layer struct {
+	reconcileduck.Sums
+	Advertisers int64 `json:"advertisers"` // with a billable click
+}
+
+// Report is the outcome, the document that --json prints.
+type Report struct {
+	Date string `json:"date"`
+	// Cut ends what was compared and billed: the end of the day, or as far as both layers are complete.
+	Cut        time.Time `json:"cut"`
+	IsComplete bool      `json:"is_complete"` // the cut is the end of the day
+	PolicyHash string    `json:"policy_hash"`
+	Result     string    `json:"result"` // the batch's, in the archive
+
+	Stream Layer `json:"stream"`
+	Batch  Layer `json:"batch"`
+	// Causes add up to batch less stream.
+	Causes            map[string]reconcileduck.Effect `json:"causes"`
+	UnexplainedClicks int64                           `json:"unexplained_clicks"` // of either sign
+	UnexplainedMicros int64                           `json:"unexplained_micros"`
+
+	Gate            []Check  `json:"gate"`
+	HeldAdvertisers []string `json:"held_advertisers"`
+
+	// Audit is what the independent SQL says.
+	AuditBillableClicks int64 `json:"audit_billable_clicks"`
+	AuditSpendMicros    int64 `json:"audit_spend_micros"`
+
+	IsPosted      bool  `json:"is_posted"`
+	PostedEntries int   `json:"posted_entries"`
+	PostedMicros  int64 `json:"posted_micros"`
+	// SuspenseMicros is the part of this posting that belongs to advertisers who are not registered.
+	SuspenseMicros int64 `json:"suspense_micros"`
+	// LedgerMicros is what the ledger holds for the day afterwards; debits and credits are over all days.
+	LedgerMicros       int64 `json:"ledger_micros"`
+	LedgerDebitMicros  int64 `json:"ledger_debit_micros"`
+	LedgerCreditMicros int64 `json:"ledger_credit_micros"`
+	PublishedRows      int64 `json:"published_rows"`
+
+	Top []Bill `json:"top_advertisers"`
+}
+
+// Bill is one advertiser's part of the day.
+type Bill struct {
+	AdvertiserID string `json:"advertiser_id"`
+	Clicks       int64  `json:"clicks"`
+	SpendMicros  int64  `json:"spend_micros"`
+}
+
+// Check is one condition of the gate.
+type Check struct {
+	Name   string `json:"name"`
+	IsOK   bool   `json:"is_ok"`
+	Detail string `json:"detail"`
+}
+
+// IsClean reports whether the gate is open and nobody is held.
+func (r *Report) IsClean() bool {
+	for _, c := range r.Gate {
+		if !c.IsOK {
+			return false
+		}
+	}
+	return len(r.HeldAdvertisers) == 0 && r.UnexplainedClicks == 0 && r.UnexplainedMicros == 0
+}
