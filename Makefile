@@ -86,8 +86,9 @@ sql-check: check-tools ## run every SQL file on a real PostgreSQL and DuckDB
 	go test -count=1 -p 1 -timeout $(TEST_TIMEOUT) ./sql/... ./internal/ledgerpg/... ./internal/servingduck/... ./internal/auditduck/...
 
 .PHONY: bench
-bench: build ## measure CPU per click of stream, batch, bare loop and plain SQL; writes bench.json
-	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./jobs/bench/... $(ARGS)
+bench: check-tools ## measure CPU per click of stream, batch, bare loop and plain SQL; writes bench.json
+	go build -trimpath -o bin/bench ./cmd/bench
+	bin/bench $(ARGS)
 
 .PHONY: demo
 demo: build ## the whole loop on embedded parts: clicks in, a reconciled ledger out

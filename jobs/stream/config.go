@@ -123,6 +123,7 @@ type Stats struct {
 	Invalid     int64 `json:"invalid_clicks"`
 	Late        int64 `json:"late_clicks"` // beyond the allowed lateness: left to the batch layer
 	DeadLetters int64 `json:"dead_letters"`
+	SpendMicros int64 `json:"spend_micros"`   // of the billable clicks
 	Rows        int64 `json:"rows_published"` // a row published twice counts twice
 	// WatermarkMillis is the published watermark, 0 before the first publication.
 	WatermarkMillis int64 `json:"watermark_millis"`

@@ -36,13 +36,13 @@ type session struct {
 	start      servingduck.Progress // as stored when the job began
 	epoch      uint64               // of the policy, the upper bits of every row's version
 
-	records, judged, dead, rows atomic.Int64
-	byVerdict                   [5]atomic.Int64
-	byRule                      [len(schemas.RuleNames)]atomic.Int64
-	watermark                   atomic.Int64
-	draining, stopping          atomic.Bool
-	publisher                   publisher
-	failure                     atomic.Pointer[error]
+	records, judged, dead, rows, spend atomic.Int64
+	byVerdict                          [5]atomic.Int64
+	byRule                             [len(schemas.RuleNames)]atomic.Int64
+	watermark                          atomic.Int64
+	draining, stopping                 atomic.Bool
+	publisher                          publisher
+	failure                            atomic.Pointer[error]
 }
 
 // inFlight is the number of clicks read and not judged.
@@ -87,7 +87,7 @@ func (s *session) watch(ctx context.Context, done <-chan struct{}) {
 }
 
 func (s *session) stats() Stats {
-	st := Stats{Records: s.records.Load(), DeadLetters: s.dead.Load(), Rows: s.rows.Load(),
+	st := Stats{Records: s.records.Load(), DeadLetters: s.dead.Load(), Rows: s.rows.Load(), SpendMicros: s.spend.Load(),
 		Billable:      s.byVerdict[schemas.Billable].Load(),
 		Duplicates:    s.byVerdict[schemas.Duplicate].Load(),
 		Invalid:       s.byVerdict[schemas.Invalid].Load(),

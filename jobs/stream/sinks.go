@@ -47,8 +47,19 @@ func (f *decisionsFn) ProcessElement(_ int64, data []byte) error {
 		return f.session.fail(err)
 	}
 	s := f.session
+	var counts [len(s.byVerdict)]int64
+	var spend int64
+	defer func() {
+		for v, n := range counts {
+			s.byVerdict[v].Add(n)
+		}
+		s.spend.Add(spend)
+	}()
 	for i := range f.in.Len() {
-		s.byVerdict[f.in.Verdict[i]].Add(1)
+		counts[f.in.Verdict[i]]++
+		if f.in.Verdict[i] == schemas.Billable {
+			spend += f.in.CostMicros[i]
+		}
 		if f.in.Verdict[i] == schemas.Billable && f.in.Flags[i]&schemas.FlagLate == 0 {
 			continue
 		}
