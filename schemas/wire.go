@@ -19,7 +19,10 @@ type RawClick struct {
 	Timestamp, ReceivedAt int64
 }
 
-var errUTF8 = errors.New("a string field is not valid UTF-8")
+var (
+	errUTF8        = errors.New("a string field is not valid UTF-8")
+	errFieldNumber = errors.New("field number out of range")
+)
 
 // Unmarshal reads a ClickEvent by hand, several times faster than by reflection, with the results
 // of proto.Unmarshal: the last value of a field wins, unknown fields and known fields of another
@@ -30,6 +33,9 @@ func (c *RawClick) Unmarshal(b []byte) error {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
 			return fmt.Errorf("read tag: %w", protowire.ParseError(n))
+		}
+		if num > protowire.MaxValidNumber { // protowire lets through what only a MessageSet may hold
+			return fmt.Errorf("read tag: %w", errFieldNumber)
 		}
 		rest := b[n:]
 		field := c.text(num)
