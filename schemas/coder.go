@@ -12,6 +12,9 @@ const blockVersion = 1
 // MaxBlockClicks bounds the clicks of one block, so that a damaged length cannot ask for memory.
 const MaxBlockClicks = 1 << 24
 
+// MaxChannels bounds the channels of an operator for the same reason: it holds a state for each.
+const MaxChannels = 1 << 16
+
 var errBlock = errors.New("malformed block")
 
 // Append encodes the block: version, header, number of clicks, then column by column; integers
@@ -56,7 +59,7 @@ func (b *Block) Decode(data []byte) error {
 	if r.failed || n < 0 || n > MaxBlockClicks || n*leastBytes > int64(len(r.rest)) {
 		return errBlock
 	}
-	if b.Channel < 0 || b.Channel >= b.Channels {
+	if !b.Header.valid() {
 		return fmt.Errorf("%w: channel %d of %d", errBlock, b.Channel, b.Channels)
 	}
 	if n > 0 {
@@ -97,6 +100,11 @@ func (b *Block) decodeColumns(r *reader, n int) {
 	}
 	b.ClickID = b.ClickID.read(r, n)
 	b.RowKey = b.RowKey.read(r, n)
+}
+
+// valid reports whether the channel is one of its number.
+func (h *Header) valid() bool {
+	return 0 <= h.Channel && h.Channel < h.Channels && h.Channels <= MaxChannels
 }
 
 // appendTo encodes a header and the number of entries that follow it.

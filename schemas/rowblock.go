@@ -51,7 +51,7 @@ func (b *RowBlock) Decode(data []byte) error {
 	if r.failed || n < 0 || n > MaxBlockClicks || n*8 > int64(len(r.rest)) {
 		return errBlock
 	}
-	if b.Channel < 0 || b.Channel >= b.Channels {
+	if !b.Header.valid() {
 		return fmt.Errorf("%w: channel %d of %d", errBlock, b.Channel, b.Channels)
 	}
 	for _, col := range b.columns() {
