@@ -176,6 +176,11 @@ func (p *Policy) seal() error {
 	if err := p.validate(); err != nil {
 		return err
 	}
+	for i := range p.Revisions { // a list that is null is an empty one, and must have its hash
+		r := &p.Revisions[i]
+		r.BotUserAgents.Patterns = append([]string{}, r.BotUserAgents.Patterns...)
+		r.ListedNetworks.CIDRs = append([]string{}, r.ListedNetworks.CIDRs...)
+	}
 	canonical, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("hash policy: %w", err)
