@@ -10,5 +10,4 @@ select
         case when original_entry_id is not null then concat(', to entry ', original_entry_id) end
     )
 from entry_plan
-where not is_suspense
-order by entry_id;
+where not is_suspense;

@@ -26,5 +26,4 @@ select
     case n.leg when 1 then l.side else l.counter_side end,
     l.amount_micros
 from legged as l
-cross join (values (1), (2)) as n (leg)
-order by l.entry_id, n.leg;
+cross join (values (1), (2)) as n (leg);
