@@ -63,11 +63,11 @@ func (s *Set[B]) Offer(b B, ready []B) ([]B, error) {
 		}
 		next := c.held[i]
 		c.held = slices.Delete(c.held, i, i+1)
-		if n := s.header(next); n.Next > n.Prev || n.WatermarkMillis > c.watermark {
-			c.expected = n.Next
-			ready = append(ready, next)
-		}
+		c.expected = s.header(next).Next
+		ready = append(ready, next)
 	}
+	// What was delivered twice, or was overtaken, waits for nothing any more.
+	c.held = slices.DeleteFunc(c.held, func(b B) bool { return s.header(b).Prev < c.expected })
 	return ready, nil
 }
 
@@ -102,16 +102,17 @@ func (s *Set[B]) Ended() bool { return s.Watermark() == schemas.MaxWatermark }
 func (s *Set[B]) Tick() int64 { return s.tick }
 
 func (s *Set[B]) least(of func(*state[B]) int64) int64 {
-	low, bounded := int64(schemas.MaxWatermark), false
+	low, bounded, silent := int64(schemas.MaxWatermark), false, false
 	for i := range s.channels {
 		v := of(&s.channels[i])
 		if v == schemas.NoWatermark {
+			silent = true
 			continue
 		}
 		low, bounded = min(low, v), true
 	}
-	if !bounded {
-		return schemas.MinWatermark
+	if !bounded || (silent && low == schemas.MaxWatermark) {
+		return schemas.MinWatermark // a silent channel may still speak: the others' end is not the end
 	}
 	return low
 }
