@@ -27,12 +27,12 @@ func (c *Core) Save() []byte {
 		w.Int(e.anchor)
 		w.Uint64(e.content)
 	})
-	return w.Buf
+	return w.Seal()
 }
 
 // Load replaces the state by what Save returned for a core of the same policy and shards.
 func (c *Core) Load(data []byte) error {
-	r := snapshot.Reader{Rest: data}
+	r := snapshot.Open(data)
 	c.outbox.Load(&r)
 	if err := c.channels.Load(&r, decode); err != nil {
 		return err

@@ -24,12 +24,12 @@ func (c *Core) Save() []byte {
 		w.Bytes(encode(&rest))
 	}
 	c.velocity.save(&w)
-	return w.Buf
+	return w.Seal()
 }
 
 // Load replaces the state by what Save returned for a core of the same policy and shards.
 func (c *Core) Load(data []byte) error {
-	r := snapshot.Reader{Rest: data}
+	r := snapshot.Open(data)
 	c.outbox.Load(&r)
 	if err := c.channels.Load(&r, decode); err != nil {
 		return err

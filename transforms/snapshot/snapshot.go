@@ -5,7 +5,11 @@ package snapshot
 import (
 	"encoding/binary"
 	"errors"
+
+	"github.com/zeebo/xxh3"
 )
+
+const sumBytes = 8
 
 // ErrMalformed says that bytes are not a snapshot.
 var ErrMalformed = errors.New("malformed snapshot")
@@ -35,6 +39,18 @@ func (w *Writer) Uint64(v uint64) { w.Buf = binary.LittleEndian.AppendUint64(w.B
 func (w *Writer) Bytes(b []byte) {
 	w.Int(int64(len(b)))
 	w.Buf = append(w.Buf, b...)
+}
+
+// Seal returns what was written with a checksum behind it; Open reads it.
+func (w *Writer) Seal() []byte { return binary.LittleEndian.AppendUint64(w.Buf, xxh3.Hash(w.Buf)) }
+
+// Open returns a reader of sealed bytes. Where the checksum is wrong it reads zeros and fails.
+func Open(sealed []byte) Reader {
+	at := len(sealed) - sumBytes
+	if at < 0 || binary.LittleEndian.Uint64(sealed[at:]) != xxh3.Hash(sealed[:at]) {
+		return Reader{failed: true}
+	}
+	return Reader{Rest: sealed[:at]}
 }
 
 // Reader reads what a Writer wrote, in the same order. After the first failure it reads zeros.

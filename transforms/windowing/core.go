@@ -181,12 +181,12 @@ func (c *Core) Save() []byte {
 			w.Int(int64(row))
 		}
 	}
-	return w.Buf
+	return w.Seal()
 }
 
 // Load replaces the state by what Save returned for a core of the same policy and shards.
 func (c *Core) Load(data []byte) error {
-	r := snapshot.Reader{Rest: data}
+	r := snapshot.Open(data)
 	c.published, c.watermark, c.sent = r.Int(), r.Int(), r.Int()
 	err := c.channels.Load(&r, func(data []byte) (*schemas.RowBlock, error) {
 		b := new(schemas.RowBlock)
