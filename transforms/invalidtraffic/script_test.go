@@ -1,0 +1,226 @@
+package invalidtraffic
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/transforms/snapshot"
+)
+
+// skewMillis is how far the watermark of a scripted channel stays behind its log.
+const skewMillis = 2000
+
+// click is one click of a script.
+type click struct {
+	schemas.Position
+	log, event, judge, receivedMicros int64
+	id, ip, user                      string
+	content                           uint64
+	verdict                           schemas.Verdict
+	flags                             schemas.ClickFlags
+}
+
+func key(s string) schemas.Key128 {
+	if s == "" {
+		return schemas.Key128{}
+	}
+	return schemas.Key128(xxh3.HashString128(s).Bytes())
+}
+
+func appendClick(b *schemas.Block, c *click) {
+	b.Partition, b.Offset = append(b.Partition, c.Partition), append(b.Offset, c.Offset)
+	b.ReceivedMicros, b.EventMillis = append(b.ReceivedMicros, c.receivedMicros), append(b.EventMillis, c.event)
+	b.LogMillisColumn, b.JudgeMillis = append(b.LogMillisColumn, c.log), append(b.JudgeMillis, c.judge)
+	b.CostMicros, b.Verdict = append(b.CostMicros, 1), append(b.Verdict, c.verdict)
+	b.Rules, b.Flags = append(b.Rules, 0), append(b.Flags, c.flags)
+	b.WinnerPartition, b.WinnerOffset = append(b.WinnerPartition, c.Partition), append(b.WinnerOffset, c.Offset)
+	b.ClickKey, b.ContentHash = append(b.ClickKey, key(c.id)), append(b.ContentHash, c.content)
+	b.IPKey, b.UserKey = append(b.IPKey, key(c.ip)), append(b.UserKey, key(c.user))
+	b.ClickID.Append([]byte(c.id))
+	b.RowKey.Append(schemas.AppendRowKey(nil, "adv", "cmp", "ad", "", ""))
+}
+
+// chain cuts the clicks of one partition into blocks, heartbeats between them, and ends it.
+func chain(rng *rand.Rand, channel, channels int32, clicks []click) [][]byte {
+	var out [][]byte
+	b := schemas.Block{Header: schemas.Header{WatermarkMillis: schemas.MinWatermark, LogMillis: schemas.MinWatermark}}
+	send := func(next int64) {
+		b.Channel, b.Channels, b.Next, b.TickMillis = channel, channels, next, next
+		out = append(out, b.Append(nil))
+		h := b.Header
+		b.Reset()
+		b.Header, b.Prev = h, next
+	}
+	for i := range clicks {
+		appendClick(&b, &clicks[i])
+		if rng.IntN(8) == 0 || i == len(clicks)-1 {
+			b.LogMillis = max(b.LogMillis, clicks[i].log)
+			b.WatermarkMillis = max(b.WatermarkMillis, clicks[i].log-skewMillis)
+			send(int64(i + 1))
+			if rng.IntN(3) == 0 {
+				send(int64(i + 1))
+			}
+		}
+	}
+	b.LogMillis, b.WatermarkMillis = schemas.MaxWatermark, schemas.MaxWatermark
+	send(int64(len(clicks)))
+	return out
+}
+
+// late marks the clicks that come behind their partition's watermark, as decoding does.
+func late(clicks []click, latenessMillis int64) {
+	log := int64(0)
+	for i := range clicks {
+		c := &clicks[i]
+		watermark := log - skewMillis
+		c.judge = c.event
+		if log != 0 && c.event < watermark {
+			c.judge, c.flags = watermark, schemas.FlagLate
+			if watermark-c.event > latenessMillis {
+				c.verdict = schemas.Late
+			}
+		}
+		log = max(log, c.log)
+	}
+}
+
+// interleave merges the chains in a random order that keeps nothing but their number: blocks of a
+// channel overtake each other, and some come twice.
+func interleave(rng *rand.Rand, chains [][][]byte) [][]byte {
+	var out [][]byte
+	next := make([]int, len(chains))
+	for left := true; left; {
+		left = false
+		for _, c := range rng.Perm(len(chains)) {
+			for n := rng.IntN(4); n > 0 && next[c] < len(chains[c]); n-- {
+				out = append(out, chains[c][next[c]])
+				next[c]++
+			}
+			left = left || next[c] < len(chains[c])
+		}
+	}
+	for i := range out {
+		if j := i + rng.IntN(4); j < len(out) {
+			out[i], out[j] = out[j], out[i]
+		}
+		if rng.IntN(10) == 0 {
+			out = append(out, out[i])
+		}
+	}
+	return out
+}
+
+// sent is one block that a core emitted.
+type sent struct {
+	shard int32
+	data  string
+}
+
+// run delivers the blocks to a core; reload, where it is not nil, may put another core in its
+// place before any delivery.
+func run(t *testing.T, core *Core, deliveries [][]byte, reload func(*Core) *Core) []sent {
+	t.Helper()
+	var out []sent
+	for _, d := range deliveries {
+		if reload != nil {
+			core = reload(core)
+		}
+		in := new(schemas.Block)
+		if err := in.Decode(d); err != nil {
+			t.Fatal(err)
+		}
+		if err := core.Apply(in, func(shard int32, b *schemas.Block) {
+			out = append(out, sent{shard, string(b.Append(nil))})
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !core.Ended() {
+		t.Fatal("the core did not end with its channels")
+	}
+	return out
+}
+
+// judged gathers what was emitted, one block of one click by position, and holds the blocks to
+// their promises: every shard gets a whole chain, and no click whose turn was over.
+func judged(t *testing.T, out []sent) map[schemas.Position]*schemas.Block {
+	t.Helper()
+	clicks := map[schemas.Position]*schemas.Block{}
+	next, promised := map[int32]int64{}, map[int32]int64{}
+	for _, s := range out {
+		b := new(schemas.Block)
+		if err := b.Decode([]byte(s.data)); err != nil {
+			t.Fatal(err)
+		}
+		if b.Prev != next[s.shard] {
+			t.Fatalf("shard %d: got block %d, want %d", s.shard, b.Prev, next[s.shard])
+		}
+		next[s.shard] = b.Next
+		for i := range b.Len() {
+			if mark, known := promised[s.shard]; known && b.JudgeMillis[i] < mark {
+				t.Fatalf("click %s of turn %d came after watermark %d", b.Position(i), b.JudgeMillis[i], mark)
+			}
+			if clicks[b.Position(i)] != nil {
+				t.Fatalf("click %s came twice", b.Position(i))
+			}
+			one := new(schemas.Block)
+			one.AppendFrom(b, i)
+			clicks[b.Position(i)] = one
+		}
+		promised[s.shard] = b.WatermarkMillis
+	}
+	return clicks
+}
+
+// checkSnapshots runs the deliveries again, with the core saved and loaded at random times: it must
+// send the same bytes, and its snapshots must be those of the core that was never loaded.
+func checkSnapshots(t *testing.T, seed uint64, fresh func() *Core, deliveries [][]byte) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 99))
+	var twin *Core
+	want := run(t, fresh(), deliveries, nil)
+	got := run(t, fresh(), deliveries, func(c *Core) *Core {
+		if rng.IntN(5) > 0 {
+			return c
+		}
+		saved := c.Save()
+		twin = fresh()
+		if err := twin.Load(saved); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if !bytes.Equal(twin.Save(), saved) {
+			t.Fatalf("seed %d: a loaded core is saved as other bytes", seed)
+		}
+		damaged := bytes.Clone(saved)
+		damaged[rng.IntN(len(damaged))] ^= 1 << rng.IntN(8)
+		for _, bad := range [][]byte{damaged, saved[:rng.IntN(len(saved))], nil, append(bytes.Clone(saved), 0)} {
+			if err := fresh().Load(bad); !errors.Is(err, snapshot.ErrMalformed) {
+				t.Fatalf("seed %d: a damaged snapshot: got %v, want %v", seed, err, snapshot.ErrMalformed)
+			}
+		}
+		return twin
+	})
+	if twin == nil || len(got) != len(want) {
+		t.Fatalf("seed %d: got %d blocks, want %d", seed, len(got), len(want))
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("seed %d: block %d differs after loading", seed, i)
+		}
+	}
+}
+
+func parsePolicy(t testing.TB, doc string) *policy.Policy {
+	t.Helper()
+	p, err := policy.Parse([]byte(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
