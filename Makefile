@@ -42,7 +42,7 @@ check-tools:
 
 .PHONY: build
 build: check-tools ## build bin/clickledger
-	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/clickledger
+	go build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/clickledger
 	@mkdir -p $(TOOLS) && touch $(TOOLS)/.built
 
 .PHONY: test

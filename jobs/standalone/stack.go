@@ -1,0 +1,153 @@
+// Package standalone runs the whole of Clickledger on one machine: an embedded Kafka-protocol
+// broker, an archive in a folder, a serving store in a DuckDB file and a private PostgreSQL, with
+// the gateway, the stream and the archiver working on them in one process. The batch side works
+// beside it, as commands on the same folder.
+//
+// The broker is franz-go's kfake, which its own documentation calls a broker for tests. It keeps
+// its log on disk; production takes a real Kafka by its URL.
+package standalone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/clickledger/clickledger/internal/embedkafka"
+	"github.com/clickledger/clickledger/internal/embedpg"
+	"github.com/clickledger/clickledger/internal/ledgerpg"
+	"github.com/clickledger/clickledger/internal/servingduck"
+)
+
+// ConfigFile is the file in the folder that names all places, for other commands' --config.
+const ConfigFile = "clickledger.yaml"
+
+// StackConfig configures the embedded parts.
+type StackConfig struct {
+	Dir        string // holds everything; created if need be
+	PolicyFile string // named in ConfigFile; may be empty
+	// Partitions of the topics when they are created. Default: the broker's.
+	Partitions int
+	// KafkaPort and LedgerPort on 127.0.0.1; 0 takes free ones.
+	KafkaPort, LedgerPort int
+	// SyncWrites makes the broker fsync before it acknowledges.
+	SyncWrites bool
+	Logger     *slog.Logger
+}
+
+// Stack is the running embedded parts.
+type Stack struct {
+	Dir     string
+	Log     string // URLs, as other jobs take them
+	Archive string
+	Serving string
+	// LedgerDSN holds the ledger's password: never log it.
+	LedgerDSN string
+
+	Store  *servingduck.Store
+	Ledger *ledgerpg.Ledger
+
+	kafka *embedkafka.Server
+	pg    *embedpg.Server
+}
+
+// Open starts the parts. What is in the folder already is gone on with.
+func Open(ctx context.Context, cfg StackConfig) (_ *Stack, err error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("dir: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "archive"), 0o755); err != nil {
+		return nil, fmt.Errorf("dir: %w", err)
+	}
+	s := &Stack{Dir: dir, Archive: "file://" + filepath.Join(dir, "archive"), Serving: "duckdb://" + filepath.Join(dir, "serving.duckdb")}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		s.kafka, err = embedkafka.Start(groupCtx, embedkafka.Config{Dir: filepath.Join(dir, "kafka"), Port: cfg.KafkaPort,
+			Partitions: cfg.Partitions, SyncWrites: cfg.SyncWrites, Logger: cfg.Logger})
+		return err
+	})
+	group.Go(func() (err error) { return s.openLedger(groupCtx, cfg) })
+	group.Go(func() (err error) {
+		s.Store, err = servingduck.Open(groupCtx, s.Serving, servingduck.Options{MustOwn: true, Logger: cfg.Logger})
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	s.Log = s.kafka.URL()
+	return s, s.writeConfig(cfg.PolicyFile)
+}
+
+func (s *Stack) openLedger(ctx context.Context, cfg StackConfig) (err error) {
+	if s.pg, err = embedpg.Start(ctx, embedpg.Config{Dir: filepath.Join(s.Dir, "postgres"), Port: cfg.LedgerPort, Logger: cfg.Logger}); err != nil {
+		return err
+	}
+	s.LedgerDSN = s.pg.DSN
+	if err := ledgerpg.Migrate(ctx, s.LedgerDSN); err != nil {
+		return err
+	}
+	s.Ledger, err = ledgerpg.Open(ctx, s.LedgerDSN)
+	return err
+}
+
+// writeConfig names the places for the commands that work beside the stack. The file holds the
+// ledger's password, and so is for its owner alone.
+func (s *Stack) writeConfig(policyFile string) error {
+	doc := map[string]string{"log": s.Log, "archive": s.Archive, "serving": s.Serving, "ledger": s.LedgerDSN}
+	if policyFile != "" {
+		abs, err := filepath.Abs(policyFile)
+		if err != nil {
+			return fmt.Errorf("policy: %w", err)
+		}
+		doc["policy"] = abs
+	}
+	text, err := yaml.Marshal(doc)
+	if err != nil {
+		return fmt.Errorf("write config: %w", err)
+	}
+	path := filepath.Join(s.Dir, ConfigFile)
+	temp := path + ".tmp"
+	if err := os.WriteFile(temp, append([]byte("# Written at every start; the ports change.\n"), text...), 0o600); err != nil {
+		return fmt.Errorf("write config: %w", err)
+	}
+	return os.Rename(temp, path)
+}
+
+// Config is the path of the file that names the places.
+func (s *Stack) Config() string { return filepath.Join(s.Dir, ConfigFile) }
+
+// brokers are the log's host:port.
+func (s *Stack) brokers() []string { return strings.Split(strings.TrimPrefix(s.Log, "kafka://"), ",") }
+
+// Close stops the parts. What they hold stays in the folder.
+func (s *Stack) Close() error {
+	var errs []error
+	if s.Ledger != nil {
+		s.Ledger.Close()
+	}
+	if s.pg != nil {
+		errs = append(errs, s.pg.Stop())
+	}
+	if s.Store != nil {
+		errs = append(errs, s.Store.Close())
+	}
+	if s.kafka != nil {
+		errs = append(errs, s.kafka.Close())
+	}
+	return errors.Join(errs...)
+}
