@@ -94,6 +94,10 @@ func TestExitCodes(t *testing.T) {
 		{"migrate", config.ExitUsage, "at least one"},
 		{"migrate --log kafka://h:1 --partitions 0", config.ExitUsage, "partitions"},
 		{"migrate --log kafka://h:1 --dry-run", config.ExitOK, ""},
+		{"batch --archive file:///none", config.ExitUsage, "\"date\" not set"},
+		{"batch --date 2026-13-01", config.ExitUsage, "archive: is not set"},
+		{"batch --archive file:///none --date 1.3.2026", config.ExitUsage, "a day like"},
+		{"batch --archive file:///none --date 2026-03-01 --shards 9", config.ExitUsage, "unknown flag"},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
 			t.Parallel()

@@ -37,6 +37,7 @@ configuration, 3 discrepancies above the tolerance.`,
 		}
 	}
 	root.AddCommand(
+		newBatchCommand(a),
 		newConfigCommand(a),
 		newGatewayCommand(a),
 		newGenerateCommand(a),

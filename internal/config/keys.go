@@ -44,6 +44,10 @@ var keys = []Key{
 		Help: "holds the ledger's password, for a ledger URL without one",
 	},
 	{
+		Name: "ledger_currency", Flag: "currency", Default: "USD",
+		Kind: pattern("code", "an ISO 4217 code like USD", "[A-Z]{3}"), Help: "the currency of the ledger",
+	},
+	{
 		Name: "logging.level", Flag: "log-level", Stable: true, Default: "info",
 		Kind: enum("debug", "info", "warn", "error"), Help: "the least level that is logged",
 	},
@@ -121,6 +125,22 @@ var keys = []Key{
 		Name: "batch.memory_limit", Flag: "memory-limit", Default: "2GiB",
 		Kind: size(64<<20, 1<<40), Help: "the most memory that DuckDB may use in a batch run",
 	},
+	{
+		Name: "batch.slice_clicks", Flag: "slice-clicks", Default: "1000000",
+		Kind: count(100_000_000), Help: "the most clicks of a batch run that are in the pipeline at once",
+	},
+	{
+		Name: "batch.shards", Flag: "batch-shards", Default: "4",
+		Kind: count(256), Help: "number of shards of every operator of a batch run",
+	},
+	{
+		Name: "batch.threads", Flag: "threads",
+		Kind: count(1024), Help: "threads of DuckDB and of the readers; unset is one a processor",
+	},
+	{
+		Name: "batch.temp_dir", Flag: "temp-dir", Kind: filePath("a folder"),
+		Help: "where a batch run spools and spills to; unset is the system's folder",
+	},
 }
 
 // Config is the checked configuration. Fields of settings that are unset are zero; a command names
@@ -133,6 +153,7 @@ type Config struct {
 	Dedup              string `koanf:"dedup"`
 	Policy             string `koanf:"policy"`
 	LedgerPasswordFile string `koanf:"ledger_password_file"`
+	LedgerCurrency     string `koanf:"ledger_currency"`
 
 	Logging  Logging  `koanf:"logging"`
 	Gateway  Gateway  `koanf:"gateway"`
@@ -179,5 +200,9 @@ type Stream struct {
 
 // Batch is the batch layer.
 type Batch struct {
-	MemoryLimit Bytes `koanf:"memory_limit"`
+	MemoryLimit Bytes  `koanf:"memory_limit"`
+	SliceClicks int    `koanf:"slice_clicks"`
+	Shards      int    `koanf:"shards"`
+	Threads     int    `koanf:"threads"`
+	TempDir     string `koanf:"temp_dir"`
 }

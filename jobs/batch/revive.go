@@ -14,12 +14,8 @@ const createExtra = `create table extra (partition integer, "offset" bigint, rec
 	click_id varchar, ad_id varchar, advertiser_id varchar, campaign_id varchar, user_id varchar, ip_address varchar,
 	user_agent varchar, device_type varchar, country_code varchar, "timestamp" bigint, cost_per_click double, cost_micros bigint)`
 
-// revive judges the archive's dead letters again. Those of the day that stay dead are counted;
-// those that are clicks by this policy go into the table extra.
-func (s *session) revive(ctx context.Context, conn *duckscan.Conn) error {
-	if err := conn.Exec(createExtra); err != nil {
-		return err
-	}
+// reviving are the files with dead letters that may matter to the day.
+func (s *session) reviving() []File {
 	reach := span{min(s.times.received.from-s.times.lookback, s.times.day.from), s.times.received.to}
 	var files []File
 	for _, f := range s.deadLetters {
@@ -27,6 +23,16 @@ func (s *session) revive(ctx context.Context, conn *duckscan.Conn) error {
 			files = append(files, f)
 		}
 	}
+	return files
+}
+
+// revive judges the archive's dead letters again. Those of the day that stay dead are counted;
+// those that are clicks by this policy go into the table extra.
+func (s *session) revive(ctx context.Context, conn *duckscan.Conn) error {
+	if err := conn.Exec(createExtra); err != nil {
+		return err
+	}
+	files := s.reviving()
 	if len(files) == 0 {
 		return nil
 	}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/clickledger/clickledger/internal/config"
+	"github.com/clickledger/clickledger/internal/money"
+	"github.com/clickledger/clickledger/jobs/batch"
+	"github.com/clickledger/clickledger/schemas"
+)
+
+func newBatchCommand(a *app) *cobra.Command {
+	var date, out string
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "batch",
+		Short: "Run the batch layer: judge one day again, from the archive alone",
+		Long: `Judges the clicks of one billing day by the same transforms as the stream, in
+bounded memory, from the Parquet files of the archive. It needs neither broker
+nor database.
+
+The result is minutes.parquet, decisions.parquet, dead_letters.parquet and
+run.json: in the archive as the day's next revision, results/dt=DAY/rev=N/, or in
+the folder --out. It is there whole or not at all, and a function of the archive
+and the policy: the same input gives the same bytes.`,
+		Example: `  clickledger batch --archive file:///data/archive --date 2026-11-01
+  clickledger batch --archive file:///data/archive --policy policy.yaml --date 2026-11-01 --out result --json
+  clickledger batch --config clickledger.yaml --date 2026-11-01 --dry-run`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runBatch(a, cmd, date, out, dryRun) },
+	}
+	addDate(cmd, &date)
+	cmd.Flags().StringVar(&out, "out", "", "`folder` for the result (default: the archive)")
+	addGroup(cmd, "batch")
+	addDryRun(cmd, &dryRun)
+	return cmd
+}
+
+func runBatch(a *app, cmd *cobra.Command, date, out string, dryRun bool) error {
+	cfg, logger, day, err := a.beginDay(cmd, date)
+	if err != nil {
+		return err
+	}
+	job := batchConfig(cfg)
+	job.Date, job.Out = day, out
+	if dryRun {
+		plan, err := batch.Explore(cmd.Context(), job)
+		if err != nil {
+			return err
+		}
+		return a.result(plan, func(w io.Writer) error { return writeBatchPlan(w, &plan) })
+	}
+	result, err := batch.Run(cmd.Context(), job, batch.Deps{Logger: logger, Progress: a.line.Report})
+	if err != nil {
+		return err
+	}
+	return a.result(result, func(w io.Writer) error { return writeBatch(w, &result) })
+}
+
+// batchConfig is the job's configuration, for a day and a place that the caller sets.
+func batchConfig(cfg *config.Config) batch.Config {
+	return batch.Config{
+		Archive:     cfg.Archive,
+		Policy:      cfg.BillingPolicy(),
+		RunID:       runID("batch"),
+		Shards:      cfg.Batch.Shards,
+		SliceClicks: cfg.Batch.SliceClicks,
+		MemoryLimit: memoryLimit(cfg.Batch.MemoryLimit),
+		Threads:     cfg.Batch.Threads,
+		TempDir:     cfg.Batch.TempDir,
+		Version:     version,
+	}
+}
+
+func writeBatch(w io.Writer, r *batch.Result) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(table, "%s\trecords\t%d\t\n", r.Date, r.Records)
+	fmt.Fprintf(table, "\tbillable\t%d\t\n", r.BillableClicks)
+	fmt.Fprintf(table, "\tduplicates\t%d\t\n", r.DuplicateClicks)
+	fmt.Fprintf(table, "\tinvalid\t%d\t\n", r.InvalidClicks)
+	for _, rule := range schemas.RuleNames {
+		if n := r.InvalidByRule[rule]; n > 0 {
+			fmt.Fprintf(table, "\t%s\t%d\t\n", rule, n)
+		}
+	}
+	fmt.Fprintf(table, "\tdead letters\t%d\t\n", r.DeadLetters)
+	fmt.Fprintf(table, "\tadvertisers\t%d\t\n", r.Advertisers)
+	fmt.Fprintf(table, "\tspend\t%s\t\n", money.Micros(r.SpendMicros))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d rows, policy %s\nresult in %s\n", r.Rows, r.PolicyHash, r.Out)
+	return err
+}
+
+func writeBatchPlan(w io.Writer, p *batch.Plan) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, list := range [][]batch.PlanFile{p.Clicks, p.DeadLetters} {
+		for _, f := range list {
+			fmt.Fprintf(table, "%d rows\t%s\t  %s\n", f.Rows, humanize.IBytes(uint64(max(f.SizeBytes, 0))), f.Key)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "dry run: %d clicks in %d files (%s) would be judged in %d slices; %d other click files may hold copies\nresult to %s\n",
+		p.Rows, len(p.Clicks), humanize.IBytes(uint64(max(p.SizeBytes, 0))), p.Slices, p.OtherFiles, p.Out)
+	return err
+}
