@@ -1,0 +1,6 @@
+package parity
+
+const childVariable = "CLICKLEDGER_TEST_STREAM_CHILD"
+
+func runChild(string) int { return 2 }
+func stopPostgres()       {}
