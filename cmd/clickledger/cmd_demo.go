@@ -47,6 +47,10 @@ func runDemo(a *app, cmd *cobra.Command, cfg demo.Config) (err error) {
 		if cfg.Dir, err = os.MkdirTemp("", "clickledger-demo-"); err != nil {
 			return err
 		}
+		// PostgreSQL may run as another user, who must be able to reach its folder in this one.
+		if err := os.Chmod(cfg.Dir, 0o755); err != nil {
+			return err
+		}
 	} else if entries, err := os.ReadDir(cfg.Dir); err == nil && len(entries) > 0 {
 		return &config.ExitError{Code: config.ExitUsage, Err: errors.New("--dir: " + cfg.Dir + " is not empty")}
 	}
