@@ -30,6 +30,7 @@ type run struct {
 	dead     []batch.File
 	decided  []batch.File
 	tail     []schemas.ArchiveDecision
+	revived  []string // files of clicks that the archive holds as dead letters
 
 	dayStart, dayEnd, cut int64
 }
@@ -50,6 +51,9 @@ func (r *run) load(ctx context.Context) (err error) {
 		return err
 	}
 	if err := r.loadFiles(ctx); err != nil {
+		return err
+	}
+	if err := r.revive(ctx); err != nil {
 		return err
 	}
 	if err := r.loadTail(ctx); err != nil {
@@ -204,5 +208,8 @@ func paths(files []batch.File) []string {
 	}
 	return list
 }
+
+// clickPaths are the files of all clicks, those that were dead letters once included.
+func (r *run) clickPaths() []string { return append(paths(r.clicks), r.revived...) }
 
 func (r *run) temp(name string) string { return filepath.Join(r.dir, name) }

@@ -110,7 +110,7 @@ func (r *run) compare(ctx context.Context) ([]reconcileduck.Advertiser, error) {
 	}
 	in := reconcileduck.Input{DayStartMillis: r.dayStart, CutMillis: r.cut,
 		BatchMinutes: r.batch.Minutes, BatchDecisions: r.batch.Decisions, BatchDeadLetters: r.batch.DeadLetters,
-		StreamMinutes: stream, ClickFiles: paths(r.clicks), DecisionFiles: paths(r.decided), Tail: r.tail,
+		StreamMinutes: stream, ClickFiles: r.clickPaths(), DecisionFiles: paths(r.decided), Tail: r.tail,
 		NextOffsets: r.progress.NextOffsets, BatchPolicy: r.cfg.Policy.Hash(), StreamPolicy: r.progress.PolicyHash,
 		MemoryLimit: r.cfg.MemoryLimit, TempDir: r.dir,
 		TTLMicros: policy.Max(r.cfg.Policy, func(v *policy.Revision) int64 { return v.Dedup.TTL.Microseconds() }),
@@ -213,7 +213,7 @@ func addUp(advertisers []reconcileduck.Advertiser) string {
 
 // audit compares the batch with the independent SQL and holds every advertiser on whom they differ.
 func (r *run) audit(ctx context.Context, rep *Report, advertisers []reconcileduck.Advertiser, add func(string, bool, string, ...any)) error {
-	audit, err := auditduck.Audit(ctx, auditduck.Input{ClickFiles: paths(r.clicks), DeadLetterFiles: paths(r.dead),
+	audit, err := auditduck.Audit(ctx, auditduck.Input{ClickFiles: r.clickPaths(), DeadLetterFiles: paths(r.dead),
 		DayStartMillis: r.dayStart, DayEndMillis: r.dayEnd, CutMillis: r.cut, Policy: r.cfg.Policy, MemoryLimit: r.cfg.MemoryLimit, TempDir: r.dir})
 	if err != nil {
 		return err
