@@ -178,8 +178,8 @@ func (s *session) billBucket(ctx context.Context, graph clicks.Config, i int) er
 	defer shardstate.Forget(graph.RunID)
 	p, root := beam.NewPipelineWithRoot()
 	out := clicks.Bill(root, graph, slice(root, s.cfg.RunID))
-	beam.ParDo0(root, &judgedFn{RunID: s.cfg.RunID}, out.Judged)
-	beam.ParDo0(root, &rowsFn{RunID: s.cfg.RunID}, out.Rows)
+	beamrunner.Sink(root, &judgedFn{RunID: s.cfg.RunID}, out.Judged)
+	beamrunner.Sink(root, &rowsFn{RunID: s.cfg.RunID}, out.Rows)
 	_, err := beamrunner.Run(ctx, "clickledger-batch-bill", p)
 	return err
 }

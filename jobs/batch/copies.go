@@ -111,7 +111,7 @@ func (s *session) dedupSlice(ctx context.Context, conn *duckscan.Conn, graph cli
 	graph.RunID = fmt.Sprintf("%s/copies/%d", s.cfg.RunID, part)
 	defer shardstate.Forget(graph.RunID)
 	unique := clicks.Unique(root, graph, dedup.FromWinner, slice(root, s.cfg.RunID))
-	beam.ParDo0(root, &copiesFn{RunID: s.cfg.RunID}, unique)
+	beamrunner.Sink(root, &copiesFn{RunID: s.cfg.RunID}, unique)
 	_, err = beamrunner.Run(ctx, "clickledger-batch-copies", p)
 	return err
 }

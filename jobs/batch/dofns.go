@@ -9,9 +9,9 @@ import (
 
 func init() {
 	register.DoFn2x1[[]byte, func(int64, []byte), error](&sliceFn{})
-	register.DoFn2x1[int64, []byte, error](&copiesFn{})
-	register.DoFn2x1[int64, []byte, error](&judgedFn{})
-	register.DoFn1x1[[]byte, error](&rowsFn{})
+	register.DoFn3x1[int64, []byte, func(int64), error](&copiesFn{})
+	register.DoFn3x1[int64, []byte, func(int64), error](&judgedFn{})
+	register.DoFn2x1[[]byte, func(int64), error](&rowsFn{})
 	register.Emitter2[int64, []byte]()
 }
 
@@ -49,7 +49,7 @@ func (f *copiesFn) Setup() (err error) {
 	return err
 }
 
-func (f *copiesFn) ProcessElement(_ int64, data []byte) error {
+func (f *copiesFn) ProcessElement(_ int64, data []byte, _ func(int64)) error {
 	if err := f.in.Decode(data); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (f *judgedFn) Setup() (err error) {
 	return err
 }
 
-func (f *judgedFn) ProcessElement(_ int64, data []byte) error {
+func (f *judgedFn) ProcessElement(_ int64, data []byte, _ func(int64)) error {
 	if err := f.in.Decode(data); err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (f *rowsFn) Setup() (err error) {
 	return err
 }
 
-func (f *rowsFn) ProcessElement(data []byte) error {
+func (f *rowsFn) ProcessElement(data []byte, _ func(int64)) error {
 	if err := f.in.Decode(data); err != nil {
 		return err
 	}

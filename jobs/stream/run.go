@@ -47,9 +47,9 @@ func Run(ctx context.Context, cfg Config, deps Deps) (Stats, error) {
 		Config:        shardstate.Config{PolicyYAML: string(doc), Shards: int32(cfg.Shards), RunID: cfg.RunID},
 		PublishMillis: cfg.PublishInterval.Milliseconds(),
 	}, read(root, cfg.RunID, starts))
-	beam.ParDo0(root, &decisionsFn{RunID: cfg.RunID}, out.Judged)
-	beam.ParDo0(root, &deadLettersFn{RunID: cfg.RunID}, out.DeadLetters)
-	beam.ParDo0(root, &rowsFn{RunID: cfg.RunID}, out.Rows)
+	beamrunner.Sink(root, &decisionsFn{RunID: cfg.RunID}, out.Judged)
+	beamrunner.Sink(root, &deadLettersFn{RunID: cfg.RunID}, out.DeadLetters)
+	beamrunner.Sink(root, &rowsFn{RunID: cfg.RunID}, out.Rows)
 
 	done := make(chan struct{})
 	go s.watch(ctx, done)

@@ -12,9 +12,9 @@ import (
 )
 
 func init() {
-	register.DoFn2x1[int64, []byte, error](&decisionsFn{})
-	register.DoFn1x1[schemas.DeadLetter, error](&deadLettersFn{})
-	register.DoFn1x1[[]byte, error](&rowsFn{})
+	register.DoFn3x1[int64, []byte, func(int64), error](&decisionsFn{})
+	register.DoFn2x1[schemas.DeadLetter, func(int64), error](&deadLettersFn{})
+	register.DoFn2x1[[]byte, func(int64), error](&rowsFn{})
 }
 
 // decisionsFn writes the decisions on clicks that were not billed, or late, and the whole records
@@ -40,9 +40,9 @@ func (f *decisionsFn) Setup() (err error) {
 	return err
 }
 
-func (f *decisionsFn) StartBundle(_ context.Context) { f.out, f.invalid = f.out[:0], f.invalid[:0] }
+func (f *decisionsFn) StartBundle(_ context.Context, _ func(int64)) { f.out, f.invalid = f.out[:0], f.invalid[:0] }
 
-func (f *decisionsFn) ProcessElement(_ int64, data []byte) error {
+func (f *decisionsFn) ProcessElement(_ int64, data []byte, _ func(int64)) error {
 	if err := f.in.Decode(data); err != nil {
 		return f.session.fail(err)
 	}
@@ -99,7 +99,7 @@ func (f *decisionsFn) decide(b *schemas.Block, i int) error {
 	return nil
 }
 
-func (f *decisionsFn) FinishBundle(ctx context.Context) error {
+func (f *decisionsFn) FinishBundle(ctx context.Context, _ func(int64)) error {
 	s := f.session
 	if len(f.invalid) > 0 {
 		records, err := s.fetchInvalid(ctx, f.invalid)
@@ -127,15 +127,15 @@ func (f *deadLettersFn) Setup() (err error) {
 	return err
 }
 
-func (f *deadLettersFn) StartBundle(_ context.Context) { f.out = f.out[:0] }
+func (f *deadLettersFn) StartBundle(_ context.Context, _ func(int64)) { f.out = f.out[:0] }
 
-func (f *deadLettersFn) ProcessElement(d schemas.DeadLetter) error {
+func (f *deadLettersFn) ProcessElement(d schemas.DeadLetter, _ func(int64)) error {
 	f.session.dead.Add(1)
 	f.out = append(f.out, dlqRecord(d.Position, d.Key, d.Value, d.ReceivedAtMicros, "dead_letter", string(d.Reason)))
 	return nil
 }
 
-func (f *deadLettersFn) FinishBundle(ctx context.Context) error {
+func (f *deadLettersFn) FinishBundle(ctx context.Context, _ func(int64)) error {
 	if len(f.out) == 0 {
 		return nil
 	}
@@ -171,13 +171,13 @@ func (f *rowsFn) Setup() (err error) {
 	return err
 }
 
-func (f *rowsFn) ProcessElement(data []byte) error {
+func (f *rowsFn) ProcessElement(data []byte, _ func(int64)) error {
 	if err := f.in.Decode(data); err != nil {
 		return f.session.fail(err)
 	}
 	return f.session.fail(f.session.publisher.take(&f.in))
 }
 
-func (f *rowsFn) FinishBundle(ctx context.Context) error {
+func (f *rowsFn) FinishBundle(ctx context.Context, _ func(int64)) error {
 	return f.session.fail(f.session.publisher.flushIfDue(ctx))
 }
