@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // blockVersion is the first byte of every encoded block.
@@ -25,6 +26,8 @@ func (b *Block) Append(dst []byte) []byte {
 	if b.Len() == 0 {
 		return dst
 	}
+	// Of most columns an entry takes one or two bytes, of a few more.
+	dst = slices.Grow(dst, b.Len()*(3+8+3*16+22)+len(b.ClickID.Bytes)+len(b.RowKey.Bytes))
 	dst = appendDeltas(dst, b.Partition)
 	dst = appendDeltas(dst, b.WinnerPartition)
 	for _, col := range [...][]int64{b.Offset, b.ReceivedMicros, b.EventMillis, b.LogMillisColumn,
@@ -79,6 +82,7 @@ func (b *Block) decodeColumns(r *reader, n int) {
 		*col = readDeltas(r, *col, n)
 	}
 	if marks := r.take(3 * n); marks != nil {
+		b.Verdict, b.Rules, b.Flags = slices.Grow(b.Verdict, n), slices.Grow(b.Rules, n), slices.Grow(b.Flags, n)
 		for i := 0; i < n; i++ {
 			b.Verdict = append(b.Verdict, Verdict(marks[3*i]))
 			b.Rules = append(b.Rules, Rules(marks[3*i+1]))
@@ -87,12 +91,14 @@ func (b *Block) decodeColumns(r *reader, n int) {
 		}
 	}
 	if hashes := r.take(8 * n); hashes != nil {
+		b.ContentHash = slices.Grow(b.ContentHash, n)
 		for i := 0; i < n; i++ {
 			b.ContentHash = append(b.ContentHash, binary.LittleEndian.Uint64(hashes[8*i:]))
 		}
 	}
 	for _, col := range [...]*[]Key128{&b.ClickKey, &b.IPKey, &b.UserKey} {
 		if keys := r.take(16 * n); keys != nil {
+			*col = slices.Grow(*col, n)
 			for i := 0; i < n; i++ {
 				*col = append(*col, Key128(keys[16*i:]))
 			}
@@ -127,6 +133,9 @@ func appendDeltas[T int32 | int64](dst []byte, col []T) []byte {
 
 func readDeltas[T int32 | int64](r *reader, col []T, n int) []T {
 	var last int64
+	if n <= len(r.rest) { // else it fails soon
+		col = slices.Grow(col, n)
+	}
 	for i := 0; i < n; i++ {
 		last += r.varint()
 		col = append(col, T(last))
@@ -145,6 +154,9 @@ func (t *Text) appendTo(dst []byte) []byte {
 
 func (t *Text) read(r *reader, n int) Text {
 	ends, total := t.Ends[:0], uint64(0)
+	if n <= len(r.rest) {
+		ends = slices.Grow(ends, n)
+	}
 	for i := 0; i < n; i++ {
 		size := r.uvarint()
 		if size > uint64(len(r.rest)) {

@@ -26,6 +26,7 @@ type partialFn struct {
 
 	partial *Partial
 	in      schemas.Block
+	out     []byte // an emitted block is valid until the next one
 }
 
 func (f *partialFn) Setup() { f.partial = NewPartial(f.Shards) }
@@ -34,6 +35,9 @@ func (f *partialFn) ProcessElement(_ int64, data []byte, emit func(int64, []byte
 	if err := f.in.Decode(data); err != nil {
 		return err
 	}
-	f.partial.Sum(&f.in, func(shard int32, rows *schemas.RowBlock) { emit(int64(shard), rows.Append(nil)) })
+	f.partial.Sum(&f.in, func(shard int32, rows *schemas.RowBlock) {
+		f.out = rows.Append(f.out[:0])
+		emit(int64(shard), f.out)
+	})
 	return nil
 }

@@ -43,6 +43,7 @@ type decodeFn struct {
 	Config shardstate.Config
 
 	core *Core
+	out  []byte // an emitted block is valid until the next one
 }
 
 func (f *decodeFn) Setup() error {
@@ -55,6 +56,9 @@ func (f *decodeFn) Setup() error {
 }
 
 func (f *decodeFn) ProcessElement(batch Batch, emit func(int64, []byte), dead func(schemas.DeadLetter)) error {
-	f.core.Split(&batch, dead, func(shard int32, b *schemas.Block) { emit(int64(shard), b.Append(nil)) })
+	f.core.Split(&batch, dead, func(shard int32, b *schemas.Block) {
+		f.out = b.Append(f.out[:0])
+		emit(int64(shard), f.out)
+	})
 	return nil
 }

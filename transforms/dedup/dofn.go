@@ -32,6 +32,8 @@ type dedupFn struct {
 
 	Token state.Value[[]byte]
 	Log   state.Bag[[]byte]
+
+	out []byte // an emitted block is valid until the next one
 }
 
 func (f *dedupFn) ProcessElement(sp state.Provider, shard int64, data []byte, emit func(int64, []byte)) error {
@@ -48,7 +50,8 @@ func (f *dedupFn) ProcessElement(sp state.Provider, shard int64, data []byte, em
 			}
 			return c.Apply(in, func(to int32, b *schemas.Block) {
 				if live {
-					emit(int64(to), b.Append(nil))
+					f.out = b.Append(f.out[:0])
+					emit(int64(to), f.out)
 				}
 			})
 		})

@@ -38,6 +38,8 @@ type velocityFn struct {
 
 	Token state.Value[[]byte]
 	Log   state.Bag[[]byte]
+
+	out []byte // an emitted block is valid until the next one
 }
 
 func (f *velocityFn) ProcessElement(sp state.Provider, shard int64, data []byte, emit func(int64, []byte)) error {
@@ -54,7 +56,8 @@ func (f *velocityFn) ProcessElement(sp state.Provider, shard int64, data []byte,
 			}
 			return c.Apply(in, func(to int32, b *schemas.Block) {
 				if live {
-					emit(int64(to), b.Append(nil))
+					f.out = b.Append(f.out[:0])
+					emit(int64(to), f.out)
 				}
 			})
 		})

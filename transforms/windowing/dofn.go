@@ -32,6 +32,8 @@ type minutesFn struct {
 
 	Token state.Value[[]byte]
 	Log   state.Bag[[]byte]
+
+	out []byte // an emitted block is valid until the next one
 }
 
 func (f *minutesFn) ProcessElement(sp state.Provider, shard int64, data []byte, emit func([]byte)) error {
@@ -48,7 +50,8 @@ func (f *minutesFn) ProcessElement(sp state.Provider, shard int64, data []byte, 
 			}
 			return c.Apply(in, func(b *schemas.RowBlock) {
 				if live {
-					emit(b.Append(nil))
+					f.out = b.Append(f.out[:0])
+					emit(f.out)
 				}
 			})
 		})
