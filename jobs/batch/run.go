@@ -137,7 +137,7 @@ func (s *session) judgeDay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	graph := clicks.Config{Config: shardstate.Config{PolicyYAML: string(doc), Shards: int32(s.cfg.Shards)},
+	graph := clicks.Config{Config: shardstate.Config{PolicyYAML: string(doc), Shards: int32(s.cfg.Shards), InMemory: true},
 		PublishMillis: windowing.AtEnd}
 	if err := s.revive(ctx, conn); err != nil {
 		return err

@@ -44,7 +44,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) (Stats, error) {
 		starts[i] = part.start
 	}
 	out := clicks.Stream(root, clicks.Config{
-		Config:        shardstate.Config{PolicyYAML: string(doc), Shards: int32(cfg.Shards), RunID: cfg.RunID},
+		Config:        shardstate.Config{PolicyYAML: string(doc), Shards: int32(cfg.Shards), RunID: cfg.RunID, InMemory: true},
 		PublishMillis: cfg.PublishInterval.Milliseconds(),
 	}, read(root, cfg.RunID, starts))
 	beamrunner.Sink(root, &decisionsFn{RunID: cfg.RunID}, out.Judged)

@@ -49,6 +49,10 @@ type Config struct {
 	Shards int32
 	// RunID tells the pipelines of one process apart.
 	RunID string
+	// InMemory keeps no log in Beam state: for a runner that keeps state in memory itself, runs
+	// every shard in this process, and ends the job where a bundle fails, such as prism. Where a
+	// core is lost all the same, the next block is an error, never a wrong answer.
+	InMemory bool
 }
 
 // Validate panics on a bad configuration: it is a mistake in the program, found at construction.
@@ -125,7 +129,10 @@ func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]
 	switch {
 	case !exists:
 		c.built = built{core: fresh()}
-	case c.core == nil || !bytes.Equal(c.token, have):
+	case c.core != nil && bytes.Equal(c.token, have):
+	case cfg.InMemory:
+		return fmt.Errorf("%s shard %d: %w", operator, shard, errLost)
+	default:
 		if err := rebuild(c, sp, log, fresh(), apply); err != nil {
 			return fmt.Errorf("%s shard %d: rebuild: %w", operator, shard, err)
 		}
@@ -134,8 +141,14 @@ func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]
 		c.core = nil
 		return err
 	}
+	if cfg.InMemory && exists {
+		return nil // the cell holds the token of this core's first block
+	}
 	c.token = make([]byte, 16)
 	_, _ = rand.Read(c.token) // never fails
+	if cfg.InMemory {
+		return token.Write(sp, c.token)
+	}
 	if err := c.record(sp, log, data); err != nil {
 		c.core = nil
 		return fmt.Errorf("%s shard %d: write state: %w", operator, shard, err)
@@ -172,6 +185,9 @@ func (c *cached) add(sp state.Provider, log state.Bag[[]byte], kind byte, data [
 	c.segments++
 	return log.Add(sp, append(segment, data...))
 }
+
+// errLost says that a core that is kept in memory alone is not there any more.
+var errLost = errors.New("the state was in memory alone, and is lost")
 
 var errSegment = errors.New("malformed log segment")
 
