@@ -41,6 +41,8 @@ type Core struct {
 	outbox   *channel.Outbox
 	ready    []*schemas.Block
 	due      []turn
+	spare    []turn // for merging
+	ends     []int  // of the sorted runs in due
 }
 
 // waiting is a block of which some clicks' turn has not come, and the order of its clicks.
@@ -59,8 +61,15 @@ type turn struct {
 }
 
 func compareTurns(a, b turn) int {
-	return cmp.Or(cmp.Compare(a.judge, b.judge), cmp.Compare(a.event, b.event),
-		cmp.Compare(a.partition, b.partition), cmp.Compare(a.offset, b.offset))
+	switch { // not by cmp.Or, which works all of it out for every pair
+	case a.judge != b.judge:
+		return cmp.Compare(a.judge, b.judge)
+	case a.event != b.event:
+		return cmp.Compare(a.event, b.event)
+	case a.partition != b.partition:
+		return cmp.Compare(a.partition, b.partition)
+	}
+	return cmp.Compare(a.offset, b.offset)
 }
 
 // NewCore returns the empty state of shard self of shards; the next operator has nextShards.
@@ -107,7 +116,7 @@ func (c *Core) queue(b *schemas.Block) {
 
 // release judges every click whose turn is before the watermark.
 func (c *Core) release(watermark int64) {
-	due, sources := c.due[:0], 0
+	due, ends := c.due[:0], c.ends[:0]
 	kept := c.waiting[:0]
 	for _, w := range c.waiting {
 		n := len(w.turns)
@@ -115,7 +124,8 @@ func (c *Core) release(watermark int64) {
 			n, _ = slices.BinarySearchFunc(w.turns, watermark, func(t turn, limit int64) int { return cmp.Compare(t.judge, limit) })
 		}
 		if n > 0 {
-			due, sources = append(due, w.turns[:n]...), sources+1
+			due = append(due, w.turns[:n]...)
+			ends = append(ends, len(due))
 		}
 		if n < len(w.turns) {
 			kept = append(kept, waiting{block: w.block, turns: w.turns[n:]})
@@ -123,14 +133,44 @@ func (c *Core) release(watermark int64) {
 	}
 	clear(c.waiting[len(kept):])
 	c.waiting = kept
-	if sources > 1 {
-		slices.SortFunc(due, compareTurns)
-	}
+	due, c.spare = mergeRuns(due, c.spare, ends)
+	clear(c.spare)
+	c.ends = ends
 	for _, t := range due {
 		c.judge(t.block, int(t.index))
 	}
 	clear(due)
 	c.due = due[:0]
+}
+
+// mergeRuns sorts turns that consist of sorted runs, given by their ends, by merging neighbours. It
+// returns the sorted turns, and the memory that is free now.
+func mergeRuns(turns, spare []turn, ends []int) (sorted, free []turn) {
+	spare = slices.Grow(spare[:0], len(turns))[:len(turns)]
+	for len(ends) > 1 {
+		from, left := 0, ends[:0]
+		for i := 0; i < len(ends); i += 2 {
+			middle := ends[i]
+			to := ends[min(i+1, len(ends)-1)]
+			mergeTwo(spare[from:to], turns[from:middle], turns[middle:to])
+			left, from = append(left, to), to
+		}
+		turns, spare, ends = spare, turns, left
+	}
+	return turns, spare
+}
+
+// mergeTwo merges a and b, both sorted, into dst.
+func mergeTwo(dst, a, b []turn) {
+	for len(a) > 0 && len(b) > 0 {
+		if compareTurns(b[0], a[0]) < 0 {
+			dst[0], b = b[0], b[1:]
+		} else {
+			dst[0], a = a[0], a[1:]
+		}
+		dst = dst[1:]
+	}
+	copy(dst[copy(dst, a):], b)
 }
 
 func (c *Core) judge(b *schemas.Block, i int) {
