@@ -20,7 +20,7 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultShards          = 8
+	DefaultShards          = 4
 	DefaultPublishInterval = time.Second
 	DefaultPollWait        = 250 * time.Millisecond
 	DefaultPollRecords     = 20_000

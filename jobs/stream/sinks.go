@@ -40,7 +40,9 @@ func (f *decisionsFn) Setup() (err error) {
 	return err
 }
 
-func (f *decisionsFn) StartBundle(_ context.Context, _ func(int64)) { f.out, f.invalid = f.out[:0], f.invalid[:0] }
+func (f *decisionsFn) StartBundle(_ context.Context, _ func(int64)) {
+	f.out, f.invalid = f.out[:0], f.invalid[:0]
+}
 
 func (f *decisionsFn) ProcessElement(_ int64, data []byte, _ func(int64)) error {
 	if err := f.in.Decode(data); err != nil {
