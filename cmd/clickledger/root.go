@@ -38,6 +38,10 @@ configuration, 3 discrepancies above the tolerance.`,
 	}
 	root.AddCommand(
 		newBatchCommand(a),
+		newReconcileCommand(a),
+		newExplainCommand(a),
+		newSQLCommand(a),
+		newJobsCommand(a),
 		newConfigCommand(a),
 		newGatewayCommand(a),
 		newGenerateCommand(a),

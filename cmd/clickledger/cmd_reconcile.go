@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/clickledger/clickledger/internal/config"
+	"github.com/clickledger/clickledger/internal/money"
+	"github.com/clickledger/clickledger/internal/objectstore"
+	"github.com/clickledger/clickledger/jobs/reconcile"
+)
+
+// reportFile is the report's name beside the batch's result.
+const reportFile = "report.json"
+
+type reconcileFlags struct {
+	date, report string
+	post, dryRun bool
+}
+
+func newReconcileCommand(a *app) *cobra.Command {
+	f := &reconcileFlags{}
+	cmd := &cobra.Command{
+		Use:   "reconcile",
+		Short: "Explain every difference between stream and batch, then post the bill",
+		Long: `Compares the rows that the stream published for a day with the newest result of
+the batch, gives every difference a cause, and checks the gate: the archive is
+complete, the causes add up, nothing is unexplained, and an independent SQL audit
+agrees. An advertiser that fails is held and reported.
+
+With --post it then posts the bill of all others to the ledger and publishes
+final rows. It posts differences only: running it again posts nothing. With
+--post --dry-run the posting is worked out and rolled back.
+
+The report is written as report.json beside the batch's result, or to --report.
+The exit code is 3 if the gate is shut or an advertiser is held.`,
+		Example: `  clickledger reconcile --config clickledger.yaml --date 2026-11-01
+  clickledger reconcile --config clickledger.yaml --date 2026-11-01 --post --json
+  clickledger reconcile --config clickledger.yaml --date 2026-11-01 --post --dry-run`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runReconcile(a, cmd, f) },
+	}
+	addDate(cmd, &f.date)
+	cmd.Flags().BoolVar(&f.post, "post", false, "post the bill to the ledger and publish final rows")
+	cmd.Flags().StringVar(&f.report, "report", "", "`file` for the report (default: report.json beside the batch's result)")
+	addSettings(cmd, "ledger_password_file", "ledger_currency", "batch.memory_limit", "batch.temp_dir")
+	addDryRun(cmd, &f.dryRun)
+	return cmd
+}
+
+func runReconcile(a *app, cmd *cobra.Command, f *reconcileFlags) (err error) {
+	require := []string{"serving"}
+	if f.post {
+		require = append(require, "ledger")
+	}
+	cfg, logger, day, err := a.beginDay(cmd, f.date, require...)
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	deps := reconcile.Deps{Logger: logger, Progress: a.line.Report}
+	if f.post {
+		ledger, err := openLedger(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer ledger.Close()
+		deps.Ledger = ledger
+	}
+	store, err := openServing(ctx, cfg, logger, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	deps.Serving = store
+	job := reconcileConfig(cfg)
+	job.Date, job.Post, job.DryRun = day, f.post, f.dryRun
+	report, err := reconcile.Run(ctx, job, deps)
+	if err != nil {
+		return err
+	}
+	if !f.dryRun {
+		if err := putReport(ctx, cfg.Archive, f.report, report); err != nil {
+			return err
+		}
+	}
+	if err := a.result(report, func(w io.Writer) error { return writeReconcile(w, report) }); err != nil {
+		return err
+	}
+	return discrepancies(report)
+}
+
+// reconcileConfig is the job's configuration, for a day that the caller sets.
+func reconcileConfig(cfg *config.Config) reconcile.Config {
+	return reconcile.Config{
+		Archive:     cfg.Archive,
+		Log:         cfg.Log,
+		Policy:      cfg.BillingPolicy(),
+		RunID:       runID("reconcile"),
+		Currency:    cfg.LedgerCurrency,
+		MemoryLimit: memoryLimit(cfg.Batch.MemoryLimit),
+		TempDir:     cfg.Batch.TempDir,
+	}
+}
+
+// discrepancies is the error of a report that is not clean.
+func discrepancies(r *reconcile.Report) error {
+	if r.IsClean() {
+		return nil
+	}
+	failed := 0
+	for _, c := range r.Gate {
+		if !c.IsOK {
+			failed++
+		}
+	}
+	return &config.ExitError{Code: config.ExitDiscrepancies, Err: fmt.Errorf(
+		"%s: %d conditions of the gate fail, %d clicks are unexplained, %d advertisers are held",
+		r.Date, failed, r.UnexplainedClicks, len(r.HeldAdvertisers))}
+}
+
+// putReport writes the report to a file, or without one beside the batch's result in the archive.
+// It appears whole or not at all.
+func putReport(ctx context.Context, archive, file string, r *reconcile.Report) error {
+	doc, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	place, key := archive, r.Result+"/"+reportFile
+	if file != "" {
+		abs, err := filepath.Abs(file)
+		if err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+		temp, err := os.CreateTemp(filepath.Dir(abs), "."+filepath.Base(abs)+"-*")
+		if err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+		_, err = temp.Write(append(doc, '\n'))
+		err = errors.Join(err, temp.Chmod(0o644), temp.Sync(), temp.Close())
+		if err == nil {
+			err = os.Rename(temp.Name(), abs)
+		}
+		if err != nil {
+			return fmt.Errorf("write report: %w", errors.Join(err, os.Remove(temp.Name())))
+		}
+		return nil
+	}
+	store, err := objectstore.Open(ctx, place)
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	_, err = store.Put(ctx, key, append(doc, '\n'), objectstore.PutOptions{})
+	return err
+}
+
+func writeReconcile(w io.Writer, r *reconcile.Report) error {
+	scope := "the whole day"
+	if !r.IsComplete {
+		scope = "as far as " + r.Cut.Format(time.RFC3339)
+	}
+	fmt.Fprintf(w, "%s, %s, policy %s, result %s\n\n", r.Date, scope, r.PolicyHash, r.Result)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(table, "\tstream\tbatch\tdifference\t\n")
+	for _, row := range []struct {
+		name          string
+		stream, batch int64
+	}{
+		{"clicks", r.Stream.RawClicks, r.Batch.RawClicks},
+		{"billable", r.Stream.BillableClicks, r.Batch.BillableClicks},
+		{"duplicates", r.Stream.DuplicateClicks, r.Batch.DuplicateClicks},
+		{"invalid", r.Stream.InvalidClicks, r.Batch.InvalidClicks},
+		{"advertisers", r.Stream.Advertisers, r.Batch.Advertisers},
+	} {
+		fmt.Fprintf(table, "%s\t%d\t%d\t%+d\t\n", row.name, row.stream, row.batch, row.batch-row.stream)
+	}
+	fmt.Fprintf(table, "spend\t%s\t%s\t%s\t\n", money.Micros(r.Stream.SpendMicros), money.Micros(r.Batch.SpendMicros),
+		signed(r.Batch.SpendMicros-r.Stream.SpendMicros))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if err := writeCauses(w, r); err != nil {
+		return err
+	}
+	if err := writeGate(w, r); err != nil {
+		return err
+	}
+	return writePosting(w, r)
+}
+
+func writeCauses(w io.Writer, r *reconcile.Report) error {
+	fmt.Fprint(w, "\ncauses of the difference\n")
+	names := make([]string, 0, len(r.Causes))
+	for name := range r.Causes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, name := range names {
+		if e := r.Causes[name]; e.Gross != 0 || e.Clicks != 0 || e.Micros != 0 {
+			fmt.Fprintf(table, "%s\t%+d clicks\t%s\t\n", name, e.Clicks, signed(e.Micros))
+		}
+	}
+	fmt.Fprintf(table, "unexplained\t%d clicks\t%s\t\n", r.UnexplainedClicks, signed(r.UnexplainedMicros))
+	return table.Flush()
+}
+
+func writeGate(w io.Writer, r *reconcile.Report) error {
+	fmt.Fprint(w, "\ngate\n")
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, c := range r.Gate {
+		state := "ok"
+		if !c.IsOK {
+			state = "FAILS"
+		}
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", state, c.Name, c.Detail)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if len(r.HeldAdvertisers) > 0 {
+		const most = 20
+		list := r.HeldAdvertisers[:min(len(r.HeldAdvertisers), most)]
+		if _, err := fmt.Fprintf(w, "held: %d advertisers: %q\n", len(r.HeldAdvertisers), list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writePosting(w io.Writer, r *reconcile.Report) error {
+	fmt.Fprint(w, "\n")
+	if len(r.Top) > 0 {
+		fmt.Fprint(w, "top advertisers\n")
+		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		for _, b := range r.Top {
+			fmt.Fprintf(table, "%s\t%d clicks\t%s\t\n", b.AdvertiserID, b.Clicks, money.Micros(b.SpendMicros))
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+		fmt.Fprint(w, "\n")
+	}
+	var err error
+	switch {
+	case r.IsPosted:
+		_, err = fmt.Fprintf(w, "posted %d entries, %s, of it %s to suspense\nledger: %s for the day; debits %s = credits %s over all days\npublished %d final rows\n",
+			r.PostedEntries, money.Micros(r.PostedMicros), money.Micros(r.SuspenseMicros), money.Micros(r.LedgerMicros),
+			money.Micros(r.LedgerDebitMicros), money.Micros(r.LedgerCreditMicros), r.PublishedRows)
+	case r.LedgerDebitMicros != 0 || r.PostedEntries != 0:
+		_, err = fmt.Fprintf(w, "dry run: %d entries, %s, would be posted\n", r.PostedEntries, money.Micros(r.PostedMicros))
+	default:
+		_, err = fmt.Fprint(w, "nothing was posted\n")
+	}
+	return err
+}
+
+// signed is an amount with its sign.
+func signed(micros int64) string {
+	if micros > 0 {
+		return "+" + money.Micros(micros).String()
+	}
+	return money.Micros(micros).String()
+}

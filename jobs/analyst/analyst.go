@@ -1,0 +1,125 @@
+// Package analyst answers SQL questions about an archive: the views clicks, dead_letters and
+// decisions over its Parquet files, and minutes over the newest results of the batch, in a DuckDB of
+// its own in memory. Nothing in the archive is ever written, and of all statements only one that
+// reads is taken. Units are those of the files: times UTC, money int64 micros.
+package analyst
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/clickledger/clickledger/internal/auditduck"
+	"github.com/clickledger/clickledger/internal/objectstore"
+	"github.com/clickledger/clickledger/jobs/batch"
+	sqlduck "github.com/clickledger/clickledger/sql/duckdb"
+)
+
+// Config says what to open.
+type Config struct {
+	Archive     string // file:///dir or s3://bucket/prefix; of S3 everything is copied first
+	MemoryLimit string // DuckDB's. Default 2GB.
+	Threads     int    // DuckDB's. Default 2.
+	TempDir     string // for copies and spilled data. Default: the system's.
+}
+
+// Database is an open archive. It is for one goroutine.
+type Database struct {
+	Store objectstore.Store
+	Conn  *sql.Conn // the connection that has the views
+	Dir   string    // a folder that lives as long as the database
+
+	db *sql.DB
+}
+
+// folders of the archive that are views.
+var folders = []string{"clicks/", "dead_letters/", "decisions/"}
+
+// Open opens the archive. The caller closes the database.
+func Open(ctx context.Context, cfg Config) (_ *Database, err error) {
+	d := &Database{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	if d.Store, err = objectstore.Open(ctx, cfg.Archive); err != nil {
+		return nil, err
+	}
+	if d.Dir, err = os.MkdirTemp(cfg.TempDir, "clickledger-analyst-"); err != nil {
+		return nil, fmt.Errorf("open archive: %w", err)
+	}
+	root, ok := d.Store.LocalPath("")
+	if !ok {
+		for _, folder := range folders {
+			if _, err := batch.Inputs(ctx, d.Store, folder, d.Dir); err != nil {
+				return nil, err
+			}
+		}
+		root = filepath.Join(d.Dir, "objects")
+	}
+	options := auditduck.AnalystOptions{MemoryLimit: cfg.MemoryLimit, Threads: cfg.Threads, TempDir: d.Dir}
+	if d.db, err = auditduck.OpenAnalyst(ctx, root, options); err != nil {
+		return nil, err
+	}
+	if d.Conn, err = d.db.Conn(ctx); err != nil {
+		return nil, fmt.Errorf("open archive: %w", err)
+	}
+	if err := d.createMinutes(ctx); err != nil {
+		return nil, fmt.Errorf("view minutes: %w", err)
+	}
+	return d, nil
+}
+
+// createMinutes makes the view of the newest whole result of each day.
+func (d *Database) createMinutes(ctx context.Context) error {
+	runs, err := batch.Runs(ctx, d.Store)
+	if err != nil {
+		return err
+	}
+	newest := map[string]batch.RunKey{}
+	var days []string
+	for _, r := range runs { // by day and revision
+		if _, ok := newest[r.Date]; !ok {
+			days = append(days, r.Date)
+		}
+		newest[r.Date] = r
+	}
+	slices.Sort(days)
+	paths := make([]any, 0, len(days))
+	for _, day := range days {
+		path, err := batch.LocalCopy(ctx, d.Store, newest[day].Prefix+batch.MinutesFile, d.Dir)
+		if err != nil {
+			return err
+		}
+		paths = append(paths, path)
+	}
+	if len(paths) == 0 {
+		_, err := d.Conn.ExecContext(ctx, sqlduck.SQL("analyst_minutes_empty"))
+		return err
+	}
+	if _, err := d.Conn.ExecContext(ctx, "set variable analyst_minutes = $1::varchar[]", paths); err != nil {
+		return err
+	}
+	_, err = d.Conn.ExecContext(ctx, sqlduck.SQL("analyst_minutes"))
+	return err
+}
+
+// Close ends the database and removes its folder.
+func (d *Database) Close() error {
+	var err error
+	if d.Conn != nil {
+		err = errors.Join(err, d.Conn.Close())
+	}
+	if d.db != nil {
+		err = errors.Join(err, d.db.Close())
+	}
+	if d.Dir != "" {
+		err = errors.Join(err, os.RemoveAll(d.Dir))
+	}
+	return err
+}

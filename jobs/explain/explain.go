@@ -1,0 +1,211 @@
+// Package explain answers "why was this click billed?": it follows a click_id from the records in
+// the archive through the verdicts of stream and batch to the rows of its minute and the entries of
+// its advertiser's day. It only reads.
+package explain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/clickledger/clickledger/internal/ledgerpg"
+	"github.com/clickledger/clickledger/internal/money"
+	"github.com/clickledger/clickledger/internal/servingduck"
+	"github.com/clickledger/clickledger/jobs/analyst"
+	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/policy"
+)
+
+// copiesMax is how many copies of a click are explained.
+const copiesMax = 1000
+
+// ErrUnknown says that the archive holds no record of a click_id.
+var ErrUnknown = errors.New("the archive holds no record of it")
+
+// Config says what to explain.
+type Config struct {
+	analyst.Config
+	ClickID string
+	Policy  *policy.Policy // decodes dead letters
+}
+
+// Serving is what the job needs of the serving store.
+type Serving interface {
+	LoadProgress(ctx context.Context) (servingduck.Progress, error)
+	Rows(ctx context.Context, layer servingduck.Layer, r servingduck.Range) iter.Seq2[schemas.MinuteRow, error]
+}
+
+// Ledger is what the job needs of the ledger.
+type Ledger interface {
+	EntriesFor(ctx context.Context, date time.Time, advertiserID string) ([]ledgerpg.Entry, error)
+}
+
+// Deps are the stores that may be asked; nil ones are left out.
+type Deps struct {
+	Serving Serving
+	Ledger  Ledger
+}
+
+// Run explains a click; ErrUnknown where there is no record of it.
+func Run(ctx context.Context, cfg Config, deps Deps) (_ *Report, err error) {
+	if cfg.ClickID == "" {
+		return nil, errors.New("explain: no click_id")
+	}
+	db, err := analyst.Open(ctx, cfg.Config)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	e := &explainer{cfg: cfg, deps: deps, db: db, days: map[string]*dayResult{}}
+	report, err := e.explain(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("explain %q: %w", cfg.ClickID, err)
+	}
+	return report, nil
+}
+
+type explainer struct {
+	cfg  Config
+	deps Deps
+	db   *analyst.Database
+	days map[string]*dayResult // newest results of the batch, nil where there is none
+}
+
+func (e *explainer) explain(ctx context.Context) (*Report, error) {
+	r := &Report{ClickID: e.cfg.ClickID, HasServing: e.deps.Serving != nil, HasLedger: e.deps.Ledger != nil, Bills: []Bill{}}
+	var err error
+	if r.Copies, r.IsTruncated, err = e.copies(ctx); err != nil {
+		return nil, err
+	}
+	if len(r.Copies) == 0 {
+		return nil, ErrUnknown
+	}
+	for _, add := range []func(context.Context, *Report) error{e.addObjects, e.addStream, e.addBatch, e.addRows, e.addBills} {
+		if err := add(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	r.Answer = answer(r)
+	return r, nil
+}
+
+// addRows finds the rows of the copies' minutes in the serving store.
+func (e *explainer) addRows(ctx context.Context, r *Report) error {
+	if e.deps.Serving == nil {
+		return nil
+	}
+	for i := range r.Copies {
+		c := &r.Copies[i]
+		if c.Fields == nil || c.EventTime == nil {
+			continue
+		}
+		minute := schemas.MinuteStart(c.EventTime.UnixMilli())
+		key := schemas.MinuteKey{
+			MinuteMillis: minute, AdvertiserID: c.Fields.AdvertiserID, CampaignID: c.Fields.CampaignID, AdID: c.Fields.AdID,
+			DeviceType: c.Fields.DeviceType, CountryCode: c.Fields.CountryCode,
+		}
+		for layer, row := range map[servingduck.Layer]**Row{servingduck.Provisional: &c.Provisional, servingduck.Final: &c.Final} {
+			span := servingduck.Range{FromMillis: minute, ToMillis: minute + schemas.MinuteMillis}
+			for got, err := range e.deps.Serving.Rows(ctx, layer, span) {
+				if err != nil {
+					return fmt.Errorf("read rows: %w", err)
+				}
+				if got.MinuteKey == key {
+					*row = rowOf(&got)
+					break
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// addBills reads the ledger's entries for the advertisers and days of the copies that are clicks.
+func (e *explainer) addBills(ctx context.Context, r *Report) error {
+	if e.deps.Ledger == nil {
+		return nil
+	}
+	type account struct{ date, advertiser string }
+	asked := map[account]bool{}
+	for i := range r.Copies {
+		c := &r.Copies[i]
+		if c.Fields == nil || c.Batch.Verdict == schemas.DeadLettered.String() {
+			continue
+		}
+		a := account{c.BillingDate, c.Fields.AdvertiserID}
+		if asked[a] {
+			continue
+		}
+		asked[a] = true
+		date, err := time.Parse(time.DateOnly, a.date)
+		if err != nil {
+			return fmt.Errorf("read ledger: %w", err)
+		}
+		entries, err := e.deps.Ledger.EntriesFor(ctx, date, a.advertiser)
+		if err != nil {
+			return err
+		}
+		bill := Bill{Date: a.date, AdvertiserID: a.advertiser, Entries: []Entry{}}
+		for _, n := range entries {
+			bill.Entries = append(bill.Entries, Entry{
+				EntryID: n.EntryID, Kind: n.Kind, Revision: n.Revision, Currency: n.Currency, AmountMicros: int64(n.AmountMicros),
+				DayMicros: int64(n.DayMicros), DayClicks: n.DayClicks, IsSuspense: n.IsSuspense, PolicyHash: n.PolicyHash,
+				RunID: n.RunID, PostedAt: n.PostedAt.UTC(),
+			})
+		}
+		r.Bills = append(r.Bills, bill)
+	}
+	return nil
+}
+
+// answer is the report in one sentence.
+func answer(r *Report) string {
+	for i := range r.Copies {
+		c := &r.Copies[i]
+		if c.Batch.Verdict != schemas.Billable.String() || c.Fields == nil {
+			continue
+		}
+		text := fmt.Sprintf("billable: %s to advertiser %s for %s, by the record at %s",
+			money.Micros(c.Fields.CostMicros), c.Fields.AdvertiserID, c.BillingDate, c.position())
+		return text + posted(r, c)
+	}
+	c := &r.Copies[0]
+	switch c.Batch.Verdict {
+	case "":
+		if c.Stream.Verdict == "" {
+			return "not judged yet: " + c.Batch.Basis
+		}
+		return fmt.Sprintf("%s in the stream; %s", c.Stream.Verdict, c.Batch.Basis)
+	case schemas.DeadLettered.String():
+		return "not billed: a dead letter, " + c.Batch.Reason
+	case schemas.Invalid.String():
+		return fmt.Sprintf("not billed: invalid traffic, %v", c.Batch.Rules)
+	}
+	text := "not billed: a duplicate"
+	if w := c.Batch.Winner; w != nil {
+		text += fmt.Sprintf(" of the record at %s", schemas.Position{Partition: w.Partition, Offset: w.Offset})
+	}
+	return text
+}
+
+// posted says what the ledger has of a billable copy.
+func posted(r *Report, c *Copy) string {
+	if !r.HasLedger {
+		return "; no ledger was asked"
+	}
+	for _, b := range r.Bills {
+		if b.Date != c.BillingDate || b.AdvertiserID != c.Fields.AdvertiserID || len(b.Entries) == 0 {
+			continue
+		}
+		last := b.Entries[len(b.Entries)-1]
+		where := ""
+		if last.IsSuspense {
+			where = " in suspense"
+		}
+		return fmt.Sprintf("; the ledger holds the day%s: %s for %d clicks, entry %d",
+			where, money.Micros(last.DayMicros), last.DayClicks, last.EntryID)
+	}
+	return "; the day is not posted yet"
+}
