@@ -45,7 +45,7 @@ func newPartition(id, of int32, start int64, reader *kafkaio.Reader) *partition 
 // timestamp less the allowed skew, and on with the clock while the partition is idle. A partition
 // that never had a record bounds nothing.
 func (p *partition) batch(recs []schemas.Record, skew func(logMillis int64) int64, now time.Time) decode.Batch {
-	b := decode.Batch{Records: recs, LogBefore: p.log, WatermarkBefore: p.announced}
+	b := decode.Batch{Records: recs, LogBefore: p.log, FrontierBefore: p.frontier, WatermarkBefore: p.announced}
 	b.Channel, b.Channels, b.Start, b.Prev, b.TickMillis = p.id, p.of, p.start, p.next.Load(), now.UnixMilli()
 	b.Next = p.reader.Offset()
 	switch {

@@ -21,6 +21,9 @@ type Batch struct {
 	// LogBefore is the partition's highest record timestamp before the batch, Unix milliseconds;
 	// MinWatermark where there was none.
 	LogBefore int64
+	// FrontierBefore is the log time that the channel announced before the batch: that of its last
+	// record, or later after an idle time. No click of the batch has an earlier one.
+	FrontierBefore int64
 	// WatermarkBefore is the watermark that the channel announced before the batch.
 	WatermarkBefore int64
 	Records         []schemas.Record
@@ -47,7 +50,10 @@ func NewCore(p *policy.Policy, shards int32) (*Core, error) {
 // Split decodes a batch. It calls dead for every record that is no click, in offset order, and then
 // emit once for each shard; the emitted block is valid during the call only.
 func (c *Core) Split(batch *Batch, dead func(schemas.DeadLetter), emit func(shard int32, b *schemas.Block)) {
-	log, raw := batch.LogBefore, schemas.RawClick{}
+	log, frontier, raw := batch.LogBefore, batch.FrontierBefore, schemas.RawClick{}
+	if frontier == schemas.NoWatermark {
+		frontier = schemas.MinWatermark
+	}
 	for i := range batch.Records {
 		rec := &batch.Records[i]
 		watermark := batch.WatermarkBefore
@@ -64,7 +70,7 @@ func (c *Core) Split(batch *Batch, dead func(schemas.DeadLetter), emit func(shar
 				Key: rec.Key, Value: rec.Value})
 			continue
 		}
-		c.Add(&raw, &j, rec.Position, log, watermark)
+		c.Add(&raw, &j, rec.Position, max(log, frontier), watermark)
 	}
 	c.Flush(batch.Header, emit)
 }
