@@ -14,6 +14,8 @@ judged as (
         end as batch_verdict,
         case
             when d.verdict is not null then d.verdict
+            -- Dead letters have no decision, but by one policy they are the same in both layers.
+            when x.reason is not null and getvariable('rc_stream_policy') = getvariable('rc_batch_policy') then 'dead_letter'
             when c.record_offset < coalesce(f.next_offset, 0) then 'billable'
             else 'not_seen'
         end as stream_verdict,

@@ -5,7 +5,7 @@ with clicks as (
     select minute_millis, advertiser_id, campaign_id, ad_id, device_type, country_code,
         count(*) filter (where stream_verdict = 'billable') as stream_clicks,
         coalesce(sum(cost_micros) filter (where stream_verdict = 'billable'), 0)::bigint as stream_micros,
-        count(*) filter (where stream_verdict not in ('late', 'not_seen')) as stream_raw,
+        count(*) filter (where stream_verdict not in ('late', 'not_seen', 'dead_letter')) as stream_raw,
         count(*) filter (where batch_verdict = 'billable') as batch_clicks,
         coalesce(sum(cost_micros) filter (where batch_verdict = 'billable'), 0)::bigint as batch_micros
     from rc_click
