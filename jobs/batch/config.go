@@ -22,7 +22,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultShards      = 4
-	DefaultSliceClicks = 1_000_000
+	DefaultSliceClicks = 500_000
 	DefaultMemoryLimit = "1GB"
 )
 
@@ -36,7 +36,7 @@ type Config struct {
 	RunID string // names the run in this process; needed
 	// Shards of every operator. Default 4.
 	Shards int
-	// SliceClicks is the most clicks that are in the pipeline at once. Default 1,000,000.
+	// SliceClicks is the most clicks that are in the pipeline at once. Default 500,000.
 	SliceClicks int
 	// MemoryLimit is DuckDB's share of the memory. Default 1GB.
 	MemoryLimit string
