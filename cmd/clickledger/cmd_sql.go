@@ -45,7 +45,7 @@ The query is the argument, or comes on stdin. The views are
 Nothing can be written. A table and --json hold at most --limit rows; --csv holds
 all of them.`,
 		Example: `  clickledger sql --archive file:///data/archive 'select dt, count(*) from clicks group by dt order by dt'
-  clickledger sql --config clickledger.yaml --csv < report.sql
+  cat report.sql | clickledger sql --config clickledger.yaml --csv
   clickledger sql --config clickledger.yaml --json "select reason, count(*) from dead_letters group by 1"`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return runSQL(a, cmd, args, asCSV, limit) },

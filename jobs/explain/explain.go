@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/clickledger/clickledger/internal/ledgerpg"
@@ -181,7 +182,7 @@ func answer(r *Report) string {
 	case schemas.DeadLettered.String():
 		return "not billed: a dead letter, " + c.Batch.Reason
 	case schemas.Invalid.String():
-		return fmt.Sprintf("not billed: invalid traffic, %v", c.Batch.Rules)
+		return "not billed: invalid traffic, by " + strings.Join(c.Batch.Rules, ", ")
 	}
 	text := "not billed: a duplicate"
 	if w := c.Batch.Winner; w != nil {
