@@ -58,7 +58,7 @@ func command() *cobra.Command {
 				return err
 			}
 			doc = append(doc, '\n')
-			if err := os.WriteFile(out, doc, 0o644); err != nil { //nolint:gosec // figures are no secret
+			if err := os.WriteFile(out, doc, 0o644); err != nil {
 				return fmt.Errorf("write figures: %w", err)
 			}
 			if asJSON {

@@ -35,7 +35,7 @@ func runAll(ctx context.Context, s settings, only []string) (_ *bench.Report, er
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(s.Dir)) }()
 	if s.Profile != "" {
-		if err := os.MkdirAll(s.Profile, 0o755); err != nil { //nolint:gosec // for people to look at
+		if err := os.MkdirAll(s.Profile, 0o755); err != nil {
 			return nil, err
 		}
 	}
