@@ -15,6 +15,7 @@ import (
 
 	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/internal/servingduck"
+	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
 )
 
@@ -108,11 +109,17 @@ func (c Config) withDefaults() Config {
 }
 
 // Horizon is how far before the published watermark a replay has to begin, so that every verdict
-// and every row that is published after it is what it would have been without the restart.
+// and every row that is published after it is what it would have been without the restart: the
+// minutes that may still change, and before them what their verdicts hang on.
 func Horizon(p *policy.Policy) time.Duration {
-	return policy.Max(p, func(r *policy.Revision) time.Duration {
-		return r.Dedup.TTL + r.Velocity.Cooling + r.Velocity.Window + r.AllowedLateness + r.MaxEventAhead + r.AllowedSkew
-	})
+	longest := func(f func(*policy.Revision) time.Duration) time.Duration { return policy.Max(p, f) }
+	return longest(func(r *policy.Revision) time.Duration { return r.Dedup.TTL }) +
+		longest(func(r *policy.Revision) time.Duration { return r.Velocity.Cooling }) +
+		longest(func(r *policy.Revision) time.Duration { return r.Velocity.Window }) +
+		longest(func(r *policy.Revision) time.Duration { return r.AllowedLateness }) +
+		longest(func(r *policy.Revision) time.Duration { return r.MaxEventAhead }) +
+		longest(func(r *policy.Revision) time.Duration { return r.AllowedSkew }) +
+		schemas.MinuteMillis*time.Millisecond
 }
 
 // Stats count what a run has done.
