@@ -72,8 +72,8 @@ func (f *decisionsFn) ProcessElement(_ int64, data []byte, _ func(int64)) error 
 				}
 			}
 		}
-		if f.in.JudgeMillis[i] < s.start.WatermarkMillis {
-			continue // decided before the restart, and read again only to rebuild state
+		if s.wasDecided(&f.in, i) {
+			continue // read again only to rebuild state
 		}
 		if err := f.decide(&f.in, i); err != nil {
 			return s.fail(err)
@@ -81,6 +81,13 @@ func (f *decisionsFn) ProcessElement(_ int64, data []byte, _ func(int64)) error 
 	}
 	s.judged.Add(int64(f.in.Len()))
 	return nil
+}
+
+// wasDecided reports whether a click was decided before the restart: its turn came before the
+// published watermark, and its record was among those judged by then. The turn alone does not say
+// so: an idle time may have moved that watermark beyond where the log alone moves it now.
+func (s *session) wasDecided(b *schemas.Block, i int) bool {
+	return b.JudgeMillis[i] < s.start.WatermarkMillis && b.Offset[i] < s.start.NextOffsets[b.Partition[i]]
 }
 
 func (f *decisionsFn) decide(b *schemas.Block, i int) error {
