@@ -15,6 +15,10 @@ type partition struct {
 	id, of int32
 	start  int64
 	reader *kafkaio.Reader
+	// endAtStart is where the log ended when the job began, and resumed the watermark that was
+	// published before: whoever has read all of the log is as far as that again.
+	endAtStart int64
+	resumed    int64
 
 	log       int64     // highest record timestamp so far, Unix milliseconds
 	announced int64     // watermark
@@ -35,7 +39,8 @@ type point struct{ offset, watermark int64 }
 
 func newPartition(id, of int32, start int64, reader *kafkaio.Reader) *partition {
 	p := &partition{id: id, of: of, start: start, reader: reader, log: schemas.MinWatermark,
-		announced: schemas.MinWatermark, frontier: schemas.MinWatermark}
+		announced: schemas.MinWatermark, frontier: schemas.MinWatermark,
+		resumed: schemas.MinWatermark}
 	p.highest.Store(schemas.MinWatermark)
 	p.next.Store(start)
 	return p
@@ -57,7 +62,7 @@ func (p *partition) batch(recs []schemas.Record, skew func(logMillis int64) int6
 	case b.Next >= p.end.Load() && p.log == schemas.MinWatermark:
 		p.frontier, p.announced = schemas.NoWatermark, schemas.NoWatermark
 	case b.Next >= p.end.Load():
-		idle := p.log + now.Sub(p.lastSeen).Milliseconds() - skew(p.log)
+		idle := max(p.resumed, p.log+now.Sub(p.lastSeen).Milliseconds()-skew(p.log))
 		p.frontier = raise(p.frontier, idle)
 		p.announced = raise(p.announced, idle)
 	}

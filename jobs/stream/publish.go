@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -23,7 +24,12 @@ type publisher struct {
 	watermark []int64 // by shard
 	flushed   time.Time
 	stored    int64 // watermark of the last flush
-	isDrained bool
+	// floor holds the rows that were published before a restart and that the replay has not come to
+	// yet. Until it is empty nothing is published: with the same watermark, a rebuilt row may for a
+	// while hold other clicks than the published one, of those beyond the watermark.
+	floor      map[schemas.MinuteKey]schemas.MinuteRow
+	floorUntil int64 // the newest record that the log had at the start; 0 while that is not read
+	isDrained  bool
 }
 
 func (p *publisher) init(s *session) {
@@ -38,15 +44,63 @@ func (p *publisher) init(s *session) {
 	}
 }
 
+// loadFloor reads the rows that a replay comes to again. Another policy's rows are no measure.
+func (p *publisher) loadFloor(ctx context.Context) error {
+	s := p.session
+	if s.start.PolicyHash == "" || s.start.PolicyHash != s.cfg.Policy.Hash() {
+		return nil
+	}
+	p.floor = map[schemas.MinuteKey]schemas.MinuteRow{}
+	again := servingduck.Range{FromMillis: p.oldest(), ToMillis: math.MaxInt64 / 1_000_000}
+	for row, err := range s.deps.Serving.Rows(ctx, servingduck.Provisional, again) {
+		if err != nil {
+			return fmt.Errorf("load published rows: %w", err)
+		}
+		p.floor[row.MinuteKey] = row
+	}
+	return nil
+}
+
+// isRebuilt reports whether the replay has come to all that was published, or has judged all that
+// was in the log when it began, so that nothing more is to be waited for.
+func (p *publisher) isRebuilt(watermark int64) bool {
+	if len(p.floor) == 0 {
+		return true
+	}
+	if p.floorUntil == 0 {
+		for _, part := range p.session.partitions {
+			if part.next.Load() < part.endAtStart {
+				return false
+			}
+		}
+		for _, part := range p.session.partitions {
+			p.floorUntil = max(p.floorUntil, part.highest.Load())
+		}
+	}
+	return watermark > p.floorUntil
+}
+
+// reaches reports whether a row holds at least what another does.
+func reaches(r, old *schemas.MinuteRow) bool {
+	return r.Version >= old.Version && r.RawClicks >= old.RawClicks && r.DuplicateClicks >= old.DuplicateClicks &&
+		r.InvalidClicks >= old.InvalidClicks && r.UniqueClicks >= old.UniqueClicks && r.SpendMicros >= old.SpendMicros
+}
+
+// oldest is the first minute that a click after the stored watermark can reach.
+func (p *publisher) oldest() int64 {
+	start := p.session.start
+	if start.PolicyHash == "" {
+		return math.MinInt64
+	}
+	return schemas.MinuteStart(start.WatermarkMillis - p.session.latenessMillis())
+}
+
 // take adds one block of totals. Rows of minutes that no click after the stored watermark can
 // reach are only the rebuilding of what is published already.
 func (p *publisher) take(b *schemas.RowBlock) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	oldest := int64(math.MinInt64)
-	if start := p.session.start; start.PolicyHash != "" {
-		oldest = start.WatermarkMillis - p.session.latenessMillis() - schemas.MinuteMillis
-	}
+	oldest := p.oldest()
 	for i := range b.Len() {
 		if b.MinuteMillis[i] < oldest {
 			continue
@@ -57,6 +111,9 @@ func (p *publisher) take(b *schemas.RowBlock) error {
 		}
 		row.Version |= p.session.epoch << epochShift
 		p.rows[row.MinuteKey] = row
+		if old, ok := p.floor[row.MinuteKey]; ok && reaches(&row, &old) {
+			delete(p.floor, row.MinuteKey)
+		}
 	}
 	p.watermark[b.Channel] = max(p.watermark[b.Channel], b.WatermarkMillis)
 	return nil
@@ -74,6 +131,10 @@ func (p *publisher) flushIfDue(ctx context.Context) error {
 	if watermark < p.stored || watermark == schemas.MinWatermark || p.isDrained {
 		return nil // still rebuilding
 	}
+	if !p.isRebuilt(watermark) {
+		return nil
+	}
+	p.floor = nil
 	if !final && (time.Since(p.flushed) < p.session.cfg.PublishInterval/2 || (len(p.rows) == 0 && watermark == p.stored)) {
 		return nil
 	}

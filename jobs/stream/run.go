@@ -109,6 +109,9 @@ func open(ctx context.Context, cfg Config, deps Deps) (_ *session, err error) {
 	}
 	s.draining.Store(cfg.UntilEnd)
 	s.publisher.init(s)
+	if err := s.publisher.loadFloor(ctx); err != nil {
+		return nil, err
+	}
 	if _, taken := sessions.LoadOrStore(cfg.RunID, s); taken {
 		return nil, fmt.Errorf("stream run %s is running already", cfg.RunID)
 	}
@@ -167,6 +170,10 @@ func (s *session) openPartitions(ctx context.Context) error {
 		}
 		p := newPartition(id, int32(len(ids)), start, s.client.OpenPartition(schemas.TopicClicks, id, start))
 		p.end.Store(end)
+		p.endAtStart = end
+		if s.start.PolicyHash != "" {
+			p.resumed = s.start.WatermarkMillis
+		}
 		s.partitions = append(s.partitions, p)
 	}
 	return nil
