@@ -37,6 +37,8 @@ configuration, 3 discrepancies above the tolerance.`,
 		}
 	}
 	root.AddCommand(
+		newDemoCommand(a),
+		newStandaloneCommand(a),
 		newBatchCommand(a),
 		newReconcileCommand(a),
 		newExplainCommand(a),
