@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -75,5 +76,16 @@ func TestBatchOfNothing(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "results")); !os.IsNotExist(err) {
 		t.Errorf("the dry run wrote a result: %v", err)
+	}
+}
+
+// TestBatchDefaults: the settings that are unset are the job's own defaults.
+func TestBatchDefaults(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]int{"batch.slice_clicks": batch.DefaultSliceClicks, "batch.shards": batch.DefaultShards} {
+		key, ok := config.Find(name)
+		if !ok || key.Default != strconv.Itoa(want) {
+			t.Errorf("%s: default %q, want %d", name, key.Default, want)
+		}
 	}
 }

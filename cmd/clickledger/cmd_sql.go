@@ -104,7 +104,7 @@ func runSQL(a *app, cmd *cobra.Command, args []string, asCSV bool, limit int) (e
 
 // queryText is the argument, or what stdin holds.
 func queryText(args []string) (string, error) {
-	text := ""
+	var text string
 	if len(args) == 1 {
 		text = args[0]
 	} else {

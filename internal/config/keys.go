@@ -126,7 +126,7 @@ var keys = []Key{
 		Kind: size(64<<20, 1<<40), Help: "the most memory that DuckDB may use in a batch run",
 	},
 	{
-		Name: "batch.slice_clicks", Flag: "slice-clicks", Default: "1000000",
+		Name: "batch.slice_clicks", Flag: "slice-clicks", Default: "500000",
 		Kind: count(100_000_000), Help: "the most clicks of a batch run that are in the pipeline at once",
 	},
 	{

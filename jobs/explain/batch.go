@@ -20,15 +20,16 @@ type dayResult struct {
 	decisions map[schemas.Position]Verdict
 }
 
-// result loads the newest result of a day; nil where there is none.
+// result loads the newest result of a day; batch.ErrNoResult where there is none.
 func (e *explainer) result(ctx context.Context, date string) (*dayResult, error) {
-	if d, ok := e.days[date]; ok {
+	if d, ok := e.days[date]; ok && d == nil {
+		return nil, batch.ErrNoResult
+	} else if ok {
 		return d, nil
 	}
 	loaded, err := batch.Load(ctx, e.db.Store, date, e.db.Dir)
 	if errors.Is(err, batch.ErrNoResult) {
 		e.days[date] = nil
-		return nil, nil
 	}
 	if err != nil {
 		return nil, err
@@ -58,11 +59,11 @@ func (e *explainer) addBatch(ctx context.Context, r *Report) error {
 
 func (e *explainer) batchVerdict(ctx context.Context, c *Copy) (Verdict, error) {
 	day, err := e.result(ctx, c.BillingDate)
+	if errors.Is(err, batch.ErrNoResult) {
+		return Verdict{Basis: "the batch has not judged " + c.BillingDate + " yet"}, nil
+	}
 	if err != nil {
 		return Verdict{}, err
-	}
-	if day == nil {
-		return Verdict{Basis: "the batch has not judged " + c.BillingDate + " yet"}, nil
 	}
 	basis := strings.TrimSuffix(day.Prefix, "/")
 	if c.Object != "" && !day.seen[c.Object] {
@@ -82,7 +83,7 @@ func (e *explainer) batchVerdict(ctx context.Context, c *Copy) (Verdict, error) 
 // received, or billable.
 func (e *explainer) undecided(ctx context.Context, c *Copy) (Verdict, error) {
 	received, err := e.result(ctx, c.ReceivedAt.Format(time.DateOnly))
-	if err != nil {
+	if err != nil && !errors.Is(err, batch.ErrNoResult) {
 		return Verdict{}, err
 	}
 	if received != nil {
