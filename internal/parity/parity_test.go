@@ -75,6 +75,9 @@ func TestParity(t *testing.T) {
 			}
 			b.keep()
 			want := oracle.Judge(l.recs, tc.policy)
+			if len(tc.policy.Revisions) == 1 {
+				checkThresholds(t, want)
+			}
 			if tc.log.isLate {
 				b.checkDifferences(want)
 			} else {
@@ -86,6 +89,29 @@ func TestParity(t *testing.T) {
 				b.checkReport(b.reconcile(date, nil), want, d, !tc.log.isLate)
 			}
 		})
+	}
+}
+
+// checkThresholds holds the oracle to figures that were worked out by hand, for each of three attackers.
+func checkThresholds(t *testing.T, want *oracle.Result) {
+	t.Helper()
+	got := map[string]int{}
+	for i := range want.Outcomes {
+		if o := &want.Outcomes[i]; o.Verdict == schemas.Invalid {
+			name, _, _ := strings.Cut(o.Click.ClickID, "-")
+			got[name]++
+		}
+	}
+	for name, n := range map[string]int{
+		"limit":    0,      // 30 in ten seconds, and the 31st when the first no longer counts
+		"over":     2,      // the 31st, and one a millisecond before the end of the cooling time
+		"instant":  10,     // of 40 in one millisecond
+		"again":    1 + 33, // the trip; within the cooling time 31, which trip again, and two held by that
+		"midnight": 2,      // of 32
+	} {
+		if got[name] != 3*n {
+			t.Errorf("%s: %d invalid, want %d", name, got[name], 3*n)
+		}
 	}
 }
 
