@@ -83,7 +83,7 @@ func (b *Block) decodeColumns(r *reader, n int) {
 	}
 	if marks := r.take(3 * n); marks != nil {
 		b.Verdict, b.Rules, b.Flags = slices.Grow(b.Verdict, n), slices.Grow(b.Rules, n), slices.Grow(b.Flags, n)
-		for i := 0; i < n; i++ {
+		for i := range n {
 			b.Verdict = append(b.Verdict, Verdict(marks[3*i]))
 			b.Rules = append(b.Rules, Rules(marks[3*i+1]))
 			b.Flags = append(b.Flags, ClickFlags(marks[3*i+2]))
@@ -92,14 +92,14 @@ func (b *Block) decodeColumns(r *reader, n int) {
 	}
 	if hashes := r.take(8 * n); hashes != nil {
 		b.ContentHash = slices.Grow(b.ContentHash, n)
-		for i := 0; i < n; i++ {
+		for i := range n {
 			b.ContentHash = append(b.ContentHash, binary.LittleEndian.Uint64(hashes[8*i:]))
 		}
 	}
 	for _, col := range [...]*[]Key128{&b.ClickKey, &b.IPKey, &b.UserKey} {
 		if keys := r.take(16 * n); keys != nil {
 			*col = slices.Grow(*col, n)
-			for i := 0; i < n; i++ {
+			for i := range n {
 				*col = append(*col, Key128(keys[16*i:]))
 			}
 		}
@@ -136,7 +136,7 @@ func readDeltas[T int32 | int64](r *reader, col []T, n int) []T {
 	if n <= len(r.rest) { // else it fails soon
 		col = slices.Grow(col, n)
 	}
-	for i := 0; i < n; i++ {
+	for range n {
 		last += r.varint()
 		col = append(col, T(last))
 	}
@@ -157,7 +157,7 @@ func (t *Text) read(r *reader, n int) Text {
 	if n <= len(r.rest) {
 		ends = slices.Grow(ends, n)
 	}
-	for i := 0; i < n; i++ {
+	for range n {
 		size := r.uvarint()
 		if size > uint64(len(r.rest)) {
 			r.failed = true

@@ -14,7 +14,9 @@ import (
 const (
 	ReasonOversize    Reason = "oversize"
 	ReasonUndecodable Reason = "undecodable"
-	// missing_X, overlong_X for X in idFields, field by field, and then these:
+
+	// Between these two come missing_X and overlong_X for X in idFields, field by field.
+
 	ReasonBadID          Reason = "bad_id"
 	ReasonOverlongUserID Reason = "overlong_user_id"
 	ReasonBadCost        Reason = "bad_cost"

@@ -2,6 +2,7 @@ package auditduck
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -107,7 +108,7 @@ func minutes(t *testing.T, in Input) []schemas.MinuteRow {
 		SpendMicros     int64  `parquet:"spend_micros"`
 	}
 	read, err := parquet.ReadFile[fileRow](path)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	rows := make([]schemas.MinuteRow, len(read))

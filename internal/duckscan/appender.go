@@ -34,7 +34,7 @@ func (c *Conn) Append(table string, types ...ColumnType) (*Appender, error) {
 	}
 	logical := make([]bindings.LogicalType, len(types))
 	for i, t := range types {
-		logical[i] = bindings.CreateLogicalType(bindings.Type(t))
+		logical[i] = bindings.CreateLogicalType(t)
 		defer bindings.DestroyLogicalType(&logical[i])
 	}
 	a.chunk = bindings.CreateDataChunk(logical)

@@ -17,7 +17,7 @@ import (
 // initdb and postgres, or FetchBinaries.
 const BinEnvironment = "CLICKLEDGER_POSTGRES_BIN"
 
-// FetchBinaries, as Config.BinDir or in BinEnvironment, asks for the pinned binaries even where the
+// FetchBinaries asks for the pinned binaries, as Config.BinDir or in BinEnvironment, even where the
 // machine has PostgreSQL.
 const FetchBinaries = "fetch"
 

@@ -26,7 +26,7 @@ func startChild(place *place, binary string, args []string) (*child, error) {
 		return nil, fmt.Errorf("open the server's log: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(binary, args...)
+	cmd := exec.Command(binary, args...) //nolint:noctx // the server outlives the context of its start; Stop ends it
 	cmd.Dir = place.data()
 	cmd.Env = childEnvironment()
 	cmd.Stdout, cmd.Stderr = log, log

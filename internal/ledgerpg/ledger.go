@@ -109,8 +109,7 @@ func (l *Ledger) Name() string { return l.name }
 // dropPrivileges takes on the application role, where the server has it and we may.
 func dropPrivileges(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, "set role "+appRole)
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch refused.Code {
 		case codeInsufficientPrivilege, codeInvalidRole:
 			return nil

@@ -165,8 +165,8 @@ func (f *fixture) dayMicros(day time.Time) map[string]int64 {
 	return micros
 }
 
-func (f *fixture) execute(sql string, args ...any) error {
-	_, err := f.admin.Exec(f.t.Context(), sql, args...)
+func (f *fixture) execute(sql string) error {
+	_, err := f.admin.Exec(f.t.Context(), sql)
 	return err
 }
 

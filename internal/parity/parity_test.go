@@ -143,7 +143,7 @@ func (b *bed) checkDecisions(want *oracle.Result, got map[schemas.Position]schem
 		if verdict == schemas.DeadLettered {
 			verdict = schemas.Billable // no decision: dead letters have a topic of their own
 		}
-		if ok != (verdict != schemas.Billable) && !(ok && d.IsLate && d.Verdict == schemas.Billable) ||
+		if ok != (verdict != schemas.Billable) && (!ok || !d.IsLate || d.Verdict != schemas.Billable) ||
 			ok && (d.Verdict != verdict || d.Rules != o.Rules || d.Winner != o.Winner || d.IsConflict != o.IsConflict) {
 			if bad++; bad <= 5 {
 				b.t.Errorf("stream: %s %s: got %+v (%t), want %s %v winner %s", o.Click.Position, o.Click.ClickID, d, ok,

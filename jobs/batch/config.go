@@ -55,7 +55,7 @@ type Deps struct {
 }
 
 // Validate reports every problem at once, each with its key.
-func (c *Config) Validate() error {
+func (c Config) Validate() error {
 	var problems []error
 	if err := objectstore.Validate(c.Archive); err != nil {
 		problems = append(problems, fmt.Errorf("archive: %w", err))

@@ -47,7 +47,7 @@ func (s *session) source(received span) string {
 	if len(files) == 0 {
 		return "(select " + columns + " from extra)"
 	}
-	return "(select " + columns + " from " + readParquet(files) + " union all by name select * from extra)"
+	return "(select " + columns + " from " + readParquet(files) + " union all select " + columns + " from extra)"
 }
 
 // findCandidates makes the table candidates of the click_ids (by hash) that occur more than once

@@ -140,11 +140,11 @@ type Check struct {
 }
 
 // IsClean reports whether the gate is open and nobody is held.
-func (r *Report) IsClean() bool {
-	for _, c := range r.Gate {
+func (rep *Report) IsClean() bool {
+	for _, c := range rep.Gate {
 		if !c.IsOK {
 			return false
 		}
 	}
-	return len(r.HeldAdvertisers) == 0 && r.UnexplainedClicks == 0 && r.UnexplainedMicros == 0
+	return len(rep.HeldAdvertisers) == 0 && rep.UnexplainedClicks == 0 && rep.UnexplainedMicros == 0
 }

@@ -128,6 +128,7 @@ func (j *Jobs) Drain(ctx context.Context) (Result, error) {
 	if err := j.await(ctx, j.streamDone); err != nil {
 		return j.result, err
 	}
+	j.stopStream()
 	j.stopArchive()
 	if _, err := j.Wait(); err != nil {
 		return j.result, err

@@ -57,7 +57,7 @@ type Deps struct {
 }
 
 // Validate reports every problem at once, each with its key.
-func (c *Config) Validate() error {
+func (c Config) Validate() error {
 	var problems []error
 	if _, err := kafkaio.ParseURL(c.Log); err != nil {
 		problems = append(problems, fmt.Errorf("log: %w", err))

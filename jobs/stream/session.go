@@ -67,14 +67,14 @@ func (s *session) mayRead(p *partition) bool {
 func (s *session) watch(ctx context.Context, done <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	drain := s.deps.Drain
+	drain, stop := s.deps.Drain, ctx.Done()
 	for {
 		select {
 		case <-done:
 			return
-		case <-ctx.Done():
+		case <-stop:
 			s.stopping.Store(true)
-			ctx = context.WithoutCancel(ctx) // its Done never fires again
+			stop = nil
 		case <-drain:
 			s.draining.Store(true)
 			drain = nil

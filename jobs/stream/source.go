@@ -71,7 +71,7 @@ func (f *readFn) Setup() (err error) {
 
 // ProcessElement is one poll: records become a batch, and so does their absence, which carries
 // the watermark on.
-func (f *readFn) ProcessElement(ctx context.Context, rt *sdf.LockRTracker, id int64, emit func(decode.Batch)) (sdf.ProcessContinuation, error) {
+func (f *readFn) ProcessElement(_ context.Context, rt *sdf.LockRTracker, id int64, emit func(decode.Batch)) (sdf.ProcessContinuation, error) {
 	s := f.session
 	p := s.partitions[id]
 	if s.stopping.Load() {
@@ -85,7 +85,7 @@ func (f *readFn) ProcessElement(ctx context.Context, rt *sdf.LockRTracker, id in
 	recs, high, err := p.reader.Fetch(s.ctx, limits)
 	if err != nil {
 		if s.ctx.Err() != nil {
-			return finish(rt), nil
+			return finish(rt), nil //nolint:nilerr // the job is being stopped, and reading was interrupted for it
 		}
 		return sdf.StopProcessing(), s.fail(err)
 	}

@@ -213,9 +213,9 @@ func TestOutbox(t *testing.T) {
 	src.ClickID.Append([]byte("c"))
 	src.RowKey.Append([]byte("r"))
 	type sent struct {
-		shard             int32
-		prev, mark, ticks int64
-		clicks            int
+		shard      int32
+		prev, mark int64
+		clicks     int
 	}
 	step := func(watermark int64, add ...int64) (out []sent) {
 		for _, shard := range add {

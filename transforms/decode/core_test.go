@@ -2,6 +2,7 @@ package decode
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -116,9 +117,7 @@ func TestBatchesDoNotMatter(t *testing.T) {
 		for rest := recs; len(rest) > 0; {
 			n := 1 + rng.IntN(len(rest))
 			clicks, _ := split(t, Batch{LogBefore: before, WatermarkBefore: mark, Records: rest[:n], Header: schemas.Header{Channels: 1}}, 2)
-			for k, b := range clicks {
-				got[k] = b
-			}
+			maps.Copy(got, clicks)
 			for _, r := range rest[:n] {
 				before = max(before, r.TimestampMicros/1000)
 			}

@@ -35,7 +35,7 @@ type Core interface {
 	// Save returns the state as bytes.
 	Save() []byte
 	// Load replaces the state by what Save returned.
-	Load([]byte) error
+	Load(saved []byte) error
 }
 
 // ender is a core that knows that nothing more will come; its log is not needed any longer.
