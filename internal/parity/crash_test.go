@@ -150,6 +150,11 @@ func (w *witness) look(t *testing.T, store servingduck.Serving) {
 		if row.Version == old.Version && row != old {
 			t.Errorf("one version, two rows:\n%+v\n%+v", old, row)
 		}
+		if row.SpendMicros > row.UniqueClicks*1_000_000 { // no click costs more than 0.27
+			table, err := store.Query(t.Context(), `select epoch_ms(click_minute), spend_micros, unique_clicks, version
+				from csp_analytics.minutes_provisional where ad_id = $1 order by 1`, row.AdID)
+			t.Errorf("impossible row: %+v; the table holds %+v (%v)", row, table, err)
+		}
 		w.rows[row.MinuteKey] = row
 	}
 	if seen < w.reads {
