@@ -87,7 +87,7 @@ sql-check: check-tools ## run every SQL file on a real PostgreSQL and DuckDB
 
 .PHONY: bench
 bench: check-tools ## measure CPU per click of stream, batch, bare loop and plain SQL; writes bench.json
-	go build -trimpath -o bin/bench ./cmd/bench
+	go build -o bin/bench ./cmd/bench
 	bin/bench $(ARGS)
 
 .PHONY: demo

@@ -37,7 +37,7 @@ func (r *Report) Write(w io.Writer) error {
 func (d *Day) write(line func(format string, args ...any)) {
 	b, rec := &d.Batch, d.Reconcile
 	line("")
-	line("day %s\t", b.Date)
+	line("day %s", b.Date)
 	line("  batch\t%s records = %s billable + %s duplicates + %s invalid + %s dead letters", count(b.Records), count(b.BillableClicks),
 		count(b.DuplicateClicks), count(b.InvalidClicks), count(b.DeadLetters))
 	var rules []string
@@ -45,10 +45,10 @@ func (d *Day) write(line func(format string, args ...any)) {
 		rules = append(rules, name+" "+count(b.InvalidByRule[name]))
 	}
 	line("  invalid by rule\t%s", strings.Join(rules, ", "))
-	line("  stream\t%s billable clicks, %s", count(rec.Stream.BillableClicks), usd(rec.Stream.SpendMicros))
-	line("  batch\t%s billable clicks, %s", count(rec.Batch.BillableClicks), usd(rec.Batch.SpendMicros))
-	line("  SQL audit\t%s billable clicks, %s", count(rec.AuditBillableClicks), usd(rec.AuditSpendMicros))
-	line("  ledger\t%s, by %d entries", usd(rec.LedgerMicros), rec.PostedEntries)
+	line("  stream counts\t%s billable clicks, %s", count(rec.Stream.BillableClicks), usd(rec.Stream.SpendMicros))
+	line("  batch counts\t%s billable clicks, %s", count(rec.Batch.BillableClicks), usd(rec.Batch.SpendMicros))
+	line("  SQL audit counts\t%s billable clicks, %s", count(rec.AuditBillableClicks), usd(rec.AuditSpendMicros))
+	line("  ledger holds\t%s, by %d entries of this posting", usd(rec.LedgerMicros), rec.PostedEntries)
 	line("  difference\t%+d clicks, %s:", rec.Batch.BillableClicks-rec.Stream.BillableClicks, usd(rec.Batch.SpendMicros-rec.Stream.SpendMicros))
 	for _, cause := range reconcileduck.Causes {
 		if e := rec.Causes[cause]; e.Gross != 0 || e.Micros != 0 {
