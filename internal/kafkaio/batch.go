@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/klauspost/compress/s2"
 	"github.com/segmentio/kafka-go/compress"
 )
 
@@ -108,6 +109,9 @@ func decodeBatch(recs []schemas.Record, batch []byte, partition int32, next int6
 
 // inflate decompresses the records of a batch into a buffer of their own.
 func inflate(c compress.Compression, b []byte) ([]byte, error) {
+	if c == compress.Snappy && !bytes.HasPrefix(b, xerialMagic) {
+		return inflateSnappy(b)
+	}
 	codec := c.Codec()
 	if codec == nil {
 		return nil, fmt.Errorf("unknown compression %d", c)
@@ -124,6 +128,25 @@ func inflate(c compress.Compression, b []byte) ([]byte, error) {
 		return nil, fmt.Errorf("a batch of more than %d bytes", inflatedBytesMax)
 	}
 	return out.Bytes(), nil
+}
+
+// xerialMagic begins snappy in the frames of the Java client; other clients write one plain block.
+var xerialMagic = []byte{0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0}
+
+// inflateSnappy decompresses one block, whose length is known, into a buffer of just that size.
+func inflateSnappy(b []byte) ([]byte, error) {
+	n, err := s2.DecodedLen(b)
+	if err != nil {
+		return nil, fmt.Errorf("decompress: %w", err)
+	}
+	if n > inflatedBytesMax {
+		return nil, fmt.Errorf("a batch of more than %d bytes", inflatedBytesMax)
+	}
+	out, err := s2.Decode(make([]byte, 0, n), b)
+	if err != nil {
+		return nil, fmt.Errorf("decompress: %w", err)
+	}
+	return out, nil
 }
 
 // cursor reads the values of a record from the front of b.
