@@ -101,7 +101,7 @@ var keys = []Key{
 		Kind: enum("prism"), Help: "the Beam runner of the speed layer",
 	},
 	{
-		Name: "stream.shards", Flag: "shards", Default: "8",
+		Name: "stream.shards", Flag: "shards", Default: "4",
 		Kind: count(256), Help: "number of shards of every operator",
 	},
 	{
