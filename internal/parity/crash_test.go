@@ -137,9 +137,6 @@ func (w *witness) look(t *testing.T, store servingduck.Serving) {
 		w.watermark = progress.WatermarkMillis
 		w.changes++
 	}
-	for range 3 {
-		zzlook(t, store)
-	}
 	seen := 0
 	for _, row := range rows(t, store, servingduck.Provisional, always) {
 		old, ok := w.rows[row.MinuteKey]
