@@ -58,7 +58,7 @@ func (c *client) LoadProgress(ctx context.Context) (Progress, error) {
 }
 
 func (c *client) Rows(ctx context.Context, layer Layer, r Range) iter.Seq2[schemas.MinuteRow, error] {
-	return rowsByExport(c.tempDir, func(path string) error { return c.ExportParquet(ctx, layer, r, path) })
+	return rowsByExport(ctx, c.tempDir, func(path string) error { return c.ExportParquet(ctx, layer, r, path) })
 }
 
 func (c *client) ExportParquet(ctx context.Context, layer Layer, r Range, path string) error {

@@ -107,7 +107,7 @@ func removeIfThere(path string) error {
 }
 
 func (o *owner) Rows(ctx context.Context, layer Layer, r Range) iter.Seq2[schemas.MinuteRow, error] {
-	return rowsByExport(o.tempDir, func(path string) error { return o.ExportParquet(ctx, layer, r, path) })
+	return rowsByExport(ctx, o.tempDir, func(path string) error { return o.ExportParquet(ctx, layer, r, path) })
 }
 
 func (o *owner) Query(ctx context.Context, query string, args ...any) (*Table, error) {

@@ -1,21 +1,25 @@
 package servingduck
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"os"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/clickledger/clickledger/schemas"
+	sqlduck "github.com/clickledger/clickledger/sql/duckdb"
 )
 
-// rowBatch is how many rows are read from or written to a Parquet file at a time.
+// rowBatch is how many rows are written to a Parquet file at a time.
 const rowBatch = 4096
 
-// fileRow is a row of an exported file.
+// fileRow is a row of a file that is sent to the owner.
 type fileRow struct {
 	ClickMinute     int64  `parquet:"click_minute,timestamp(microsecond)"`
 	AdvertiserID    string `parquet:"advertiser_id"`
@@ -32,17 +36,6 @@ type fileRow struct {
 	IsFinal         bool   `parquet:"is_final"`
 }
 
-func (f *fileRow) row() schemas.MinuteRow {
-	return schemas.MinuteRow{
-		MinuteKey: schemas.MinuteKey{
-			MinuteMillis: f.ClickMinute / 1000, AdvertiserID: f.AdvertiserID, CampaignID: f.CampaignID,
-			AdID: f.AdID, DeviceType: f.DeviceType, CountryCode: f.CountryCode,
-		},
-		RawClicks: f.RawClicks, DuplicateClicks: f.DuplicateClicks, InvalidClicks: f.InvalidClicks,
-		UniqueClicks: f.UniqueClicks, SpendMicros: f.SpendMicros, Version: f.Version, IsFinal: f.IsFinal,
-	}
-}
-
 func fileRowOf(r *schemas.MinuteRow) fileRow {
 	return fileRow{
 		ClickMinute: r.MinuteMillis * 1000, AdvertiserID: r.AdvertiserID, CampaignID: r.CampaignID,
@@ -53,7 +46,7 @@ func fileRowOf(r *schemas.MinuteRow) fileRow {
 }
 
 // rowsByExport exports to a temporary file, yields its rows and removes it.
-func rowsByExport(dir string, export func(path string) error) iter.Seq2[schemas.MinuteRow, error] {
+func rowsByExport(ctx context.Context, dir string, export func(path string) error) iter.Seq2[schemas.MinuteRow, error] {
 	return func(yield func(schemas.MinuteRow, error) bool) {
 		path, err := tempName(dir)
 		if err != nil {
@@ -65,13 +58,7 @@ func rowsByExport(dir string, export func(path string) error) iter.Seq2[schemas.
 			yield(schemas.MinuteRow{}, err)
 			return
 		}
-		f, err := os.Open(path)
-		if err != nil {
-			yield(schemas.MinuteRow{}, fmt.Errorf("read rows: %w", err))
-			return
-		}
-		defer f.Close()
-		for r, err := range readRows(f) {
+		for r, err := range readRows(ctx, path) {
 			if !yield(r, err) {
 				return
 			}
@@ -79,28 +66,48 @@ func rowsByExport(dir string, export func(path string) error) iter.Seq2[schemas.
 	}
 }
 
-// readRows yields the rows of a Parquet file in its order. It ends with the first error.
-func readRows(f io.ReaderAt) iter.Seq2[schemas.MinuteRow, error] {
+// readRows yields the rows of a Parquet file in its order. It ends with the first error. DuckDB reads
+// what DuckDB wrote: parquet-go returned, very rarely, an integer of such a file 2^32 too high.
+func readRows(ctx context.Context, path string) iter.Seq2[schemas.MinuteRow, error] {
 	return func(yield func(schemas.MinuteRow, error) bool) {
-		reader := parquet.NewGenericReader[fileRow](f)
-		defer reader.Close()
-		batch := make([]fileRow, rowBatch)
-		for {
-			n, err := reader.Read(batch)
-			for i := range batch[:n] {
-				if !yield(batch[i].row(), nil) {
-					return
-				}
-			}
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil {
-				yield(schemas.MinuteRow{}, fmt.Errorf("read rows: %w", err))
-				return
-			}
+		stopped := false
+		err := scanRows(ctx, path, func(r schemas.MinuteRow) bool {
+			stopped = !yield(r, nil)
+			return !stopped
+		})
+		if err != nil && !stopped {
+			yield(schemas.MinuteRow{}, fmt.Errorf("read rows: %w", err))
 		}
 	}
+}
+
+func scanRows(ctx context.Context, path string, each func(schemas.MinuteRow) bool) (err error) {
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	rows, err := db.QueryContext(ctx, sqlduck.SQL("serving_read_file"), globEscape(path))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var r schemas.MinuteRow
+		if err := rows.Scan(&r.MinuteMillis, &r.AdvertiserID, &r.CampaignID, &r.AdID, &r.DeviceType, &r.CountryCode,
+			&r.RawClicks, &r.DuplicateClicks, &r.InvalidClicks, &r.UniqueClicks, &r.SpendMicros, &r.Version, &r.IsFinal); err != nil {
+			return err
+		}
+		if !each(r) {
+			return nil
+		}
+	}
+	return rows.Err()
+}
+
+// globEscape takes the meaning from characters that DuckDB would read as a pattern.
+func globEscape(path string) string {
+	return strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(path)
 }
 
 // writeRows writes the rows as Parquet in the given order.

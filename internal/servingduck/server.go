@@ -137,12 +137,7 @@ func (s *server) publishBody(ctx context.Context, day FinalDay, body io.Reader) 
 	if err := copyToFile(path, body); err != nil {
 		return err
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return s.owner.publish(ctx, day, readRows(f))
+	return s.owner.publish(ctx, day, readRows(ctx, path))
 }
 
 func (s *server) query(w http.ResponseWriter, r *http.Request) {

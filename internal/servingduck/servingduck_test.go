@@ -247,13 +247,8 @@ func TestExportParquet(t *testing.T) {
 	if err := s.ExportParquet(t.Context(), Current, Range{day, day + dayMillis}, path); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
 	var got []schemas.MinuteRow
-	for r, err := range readRows(f) {
+	for r, err := range readRows(t.Context(), path) {
 		if err != nil {
 			t.Fatal(err)
 		}
