@@ -74,6 +74,15 @@ func (b *Block) Decode(data []byte) error {
 	return nil
 }
 
+// DecodeBlock reads an encoded block into a new one; see Block.Decode.
+func DecodeBlock(data []byte) (*Block, error) {
+	b := new(Block)
+	if err := b.Decode(data); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
 func (b *Block) decodeColumns(r *reader, n int) {
 	b.Partition = readDeltas(r, b.Partition, n)
 	b.WinnerPartition = readDeltas(r, b.WinnerPartition, n)

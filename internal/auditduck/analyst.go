@@ -64,7 +64,7 @@ func createView(ctx context.Context, conn driver.ExecerContext, name, dir string
 		return err
 	}
 	// Variables and temporary views are the connection's own, so a path is never part of a statement.
-	files := globEscape(dir) + "/**/*.parquet"
+	files := sqlduck.EscapeGlob(dir) + "/**/*.parquet"
 	args := []driver.NamedValue{{Ordinal: 1, Value: files}}
 	if _, err := conn.ExecContext(ctx, setVariable[name], args); err != nil {
 		return err
@@ -93,9 +93,4 @@ func holdsParquet(dir string) bool {
 		return nil
 	})
 	return found
-}
-
-// globEscape makes a path stand for itself in a glob.
-func globEscape(path string) string {
-	return strings.NewReplacer("*", "[*]", "?", "[?]", "[", "[[]").Replace(path)
 }

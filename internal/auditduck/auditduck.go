@@ -187,12 +187,12 @@ func (a *audit) load(ctx context.Context) error {
 		}
 	}
 	for _, path := range a.in.ClickFiles {
-		if err := a.exec(ctx, "insert into audit_click_file values ($1)", globEscape(path)); err != nil {
+		if err := a.exec(ctx, "insert into audit_click_file values ($1)", sqlduck.EscapeGlob(path)); err != nil {
 			return err
 		}
 	}
 	for _, path := range a.in.DeadLetterFiles {
-		if err := a.exec(ctx, "insert into audit_dead_letter_file values ($1)", globEscape(path)); err != nil {
+		if err := a.exec(ctx, "insert into audit_dead_letter_file values ($1)", sqlduck.EscapeGlob(path)); err != nil {
 			return err
 		}
 	}

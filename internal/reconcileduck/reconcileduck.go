@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/duckdb/duckdb-go/v2"
 
@@ -161,10 +160,10 @@ func (c *comparison) load(ctx context.Context) error {
 	}{
 		{"set variable rc_start = $1::bigint", in.DayStartMillis},
 		{"set variable rc_cut = $1::bigint", in.CutMillis},
-		{"set variable rc_batch_minutes = $1::varchar", globEscape(in.BatchMinutes)},
-		{"set variable rc_batch_decisions = $1::varchar", globEscape(in.BatchDecisions)},
-		{"set variable rc_batch_dead_letters = $1::varchar", globEscape(in.BatchDeadLetters)},
-		{"set variable rc_stream_minutes = $1::varchar", globEscape(in.StreamMinutes)},
+		{"set variable rc_batch_minutes = $1::varchar", sqlduck.EscapeGlob(in.BatchMinutes)},
+		{"set variable rc_batch_decisions = $1::varchar", sqlduck.EscapeGlob(in.BatchDecisions)},
+		{"set variable rc_batch_dead_letters = $1::varchar", sqlduck.EscapeGlob(in.BatchDeadLetters)},
+		{"set variable rc_stream_minutes = $1::varchar", sqlduck.EscapeGlob(in.StreamMinutes)},
 		{"set variable rc_batch_policy = $1::varchar", in.BatchPolicy},
 		{"set variable rc_stream_policy = $1::varchar", in.StreamPolicy},
 		{"set variable rc_ttl_micros = $1::bigint", in.TTLMicros},
@@ -176,7 +175,7 @@ func (c *comparison) load(ctx context.Context) error {
 	}
 	for kind, paths := range map[string][]string{"click": in.ClickFiles, "decision": in.DecisionFiles} {
 		for _, path := range paths {
-			if err := c.exec(ctx, "insert into rc_file values ($1, $2)", kind, globEscape(path)); err != nil {
+			if err := c.exec(ctx, "insert into rc_file values ($1, $2)", kind, sqlduck.EscapeGlob(path)); err != nil {
 				return err
 			}
 		}
@@ -194,11 +193,6 @@ func (c *comparison) load(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// globEscape takes the meaning from characters that DuckDB would read as a pattern.
-func globEscape(path string) string {
-	return strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(path)
 }
 
 func (c *comparison) read(ctx context.Context) (list []Advertiser, err error) {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -87,7 +86,7 @@ func scanRows(ctx context.Context, path string, each func(schemas.MinuteRow) boo
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	rows, err := db.QueryContext(ctx, sqlduck.SQL("serving_read_file"), globEscape(path))
+	rows, err := db.QueryContext(ctx, sqlduck.SQL("serving_read_file"), sqlduck.EscapeGlob(path))
 	if err != nil {
 		return err
 	}
@@ -103,11 +102,6 @@ func scanRows(ctx context.Context, path string, each func(schemas.MinuteRow) boo
 		}
 	}
 	return rows.Err()
-}
-
-// globEscape takes the meaning from characters that DuckDB would read as a pattern.
-func globEscape(path string) string {
-	return strings.NewReplacer("[", "[[]", "*", "[*]", "?", "[?]").Replace(path)
 }
 
 // writeRows writes the rows as Parquet in the given order.

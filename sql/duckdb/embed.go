@@ -5,6 +5,7 @@ package duckdb
 import (
 	"embed"
 	"fmt"
+	"strings"
 )
 
 //go:embed *.sql
@@ -18,4 +19,9 @@ func SQL(name string) string {
 		panic(fmt.Sprintf("sql/duckdb: %v", err))
 	}
 	return string(text)
+}
+
+// EscapeGlob makes a path stand for itself where DuckDB would read a pattern.
+func EscapeGlob(path string) string {
+	return strings.NewReplacer("*", "[*]", "?", "[?]", "[", "[[]").Replace(path)
 }

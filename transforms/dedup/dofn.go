@@ -44,7 +44,7 @@ func (f *dedupFn) ProcessElement(sp state.Provider, shard int64, data []byte, em
 	return shardstate.Step(sp, f.Token, f.Log, f.Config, "dedup", shard, data,
 		func() *Core { return NewCore(p, f.Mode, int32(shard), f.Config.Shards) },
 		func(c *Core, data []byte, live bool) error {
-			in, err := decode(data)
+			in, err := schemas.DecodeBlock(data)
 			if err != nil {
 				return err
 			}

@@ -50,7 +50,7 @@ func (f *velocityFn) ProcessElement(sp state.Provider, shard int64, data []byte,
 	return shardstate.Step(sp, f.Token, f.Log, f.Config, shardstate.Operator("velocity", int(f.Identity)), shard, data,
 		func() *Core { return NewCore(p, f.Identity, int32(shard), f.Config.Shards, f.NextShards) },
 		func(c *Core, data []byte, live bool) error {
-			in, err := decode(data)
+			in, err := schemas.DecodeBlock(data)
 			if err != nil {
 				return err
 			}

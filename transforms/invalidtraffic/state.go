@@ -31,12 +31,12 @@ func (c *Core) Save() []byte {
 func (c *Core) Load(data []byte) error {
 	r := snapshot.Open(data)
 	c.outbox.Load(&r)
-	if err := c.channels.Load(&r, decode); err != nil {
+	if err := c.channels.Load(&r, schemas.DecodeBlock); err != nil {
 		return err
 	}
 	c.waiting = nil
 	for range r.Count(1) {
-		b, err := decode(r.Bytes())
+		b, err := schemas.DecodeBlock(r.Bytes())
 		if err != nil {
 			return err
 		}
@@ -47,11 +47,3 @@ func (c *Core) Load(data []byte) error {
 }
 
 func encode(b *schemas.Block) []byte { return b.Append(nil) }
-
-func decode(data []byte) (*schemas.Block, error) {
-	b := new(schemas.Block)
-	if err := b.Decode(data); err != nil {
-		return nil, err
-	}
-	return b, nil
-}
