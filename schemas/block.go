@@ -61,6 +61,9 @@ type Block struct {
 	UserKey         []Key128 // of (user, ad); zero where the user is empty
 	ClickID         Text
 	RowKey          Text // AppendRowKey of the click's row, without the minute
+
+	// Slot is scratch space of the operator that works on the block.
+	Slot int32
 }
 
 // ClickFlags are marks on a click.

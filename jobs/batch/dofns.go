@@ -5,6 +5,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/handover"
 )
 
 func init() {
@@ -41,7 +42,6 @@ type copiesFn struct {
 	RunID string
 
 	session *session
-	in      schemas.Block
 }
 
 func (f *copiesFn) Setup() (err error) {
@@ -50,10 +50,12 @@ func (f *copiesFn) Setup() (err error) {
 }
 
 func (f *copiesFn) ProcessElement(_ int64, data []byte, _ func(int64)) error {
-	if err := f.in.Decode(data); err != nil {
+	in, err := handover.Block(data)
+	if err != nil {
 		return err
 	}
-	return f.session.feed.Load().take(&f.in)
+	defer in.Free()
+	return f.session.feed.Load().take(in)
 }
 
 // judgedFn takes final verdicts.
@@ -61,7 +63,6 @@ type judgedFn struct {
 	RunID string
 
 	session *session
-	in      schemas.Block
 }
 
 func (f *judgedFn) Setup() (err error) {
@@ -70,10 +71,12 @@ func (f *judgedFn) Setup() (err error) {
 }
 
 func (f *judgedFn) ProcessElement(_ int64, data []byte, _ func(int64)) error {
-	if err := f.in.Decode(data); err != nil {
+	in, err := handover.Block(data)
+	if err != nil {
 		return err
 	}
-	return f.session.judged(&f.in)
+	defer in.Free()
+	return f.session.judged(in)
 }
 
 // judged counts the day's clicks and keeps a decision on each that is not billed.
@@ -116,7 +119,6 @@ type rowsFn struct {
 	RunID string
 
 	session *session
-	in      schemas.RowBlock
 }
 
 func (f *rowsFn) Setup() (err error) {
@@ -125,8 +127,10 @@ func (f *rowsFn) Setup() (err error) {
 }
 
 func (f *rowsFn) ProcessElement(data []byte, _ func(int64)) error {
-	if err := f.in.Decode(data); err != nil {
+	in, err := handover.Rows(data)
+	if err != nil {
 		return err
 	}
-	return f.session.out.rows(&f.in)
+	defer in.Free()
+	return f.session.out.rows(in)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/handover"
 )
 
 func init() {
@@ -24,7 +25,6 @@ type decisionsFn struct {
 	RunID string
 
 	session *session
-	in      schemas.Block
 	out     []kafkaio.OutRecord
 	invalid []invalidClick
 }
@@ -45,9 +45,11 @@ func (f *decisionsFn) StartBundle(_ context.Context, _ func(int64)) {
 }
 
 func (f *decisionsFn) ProcessElement(_ int64, data []byte, _ func(int64)) error {
-	if err := f.in.Decode(data); err != nil {
+	in, err := handover.Block(data)
+	if err != nil {
 		return f.session.fail(err)
 	}
+	defer in.Free()
 	s := f.session
 	var counts [len(s.byVerdict)]int64
 	var spend int64
@@ -57,29 +59,29 @@ func (f *decisionsFn) ProcessElement(_ int64, data []byte, _ func(int64)) error 
 		}
 		s.spend.Add(spend)
 	}()
-	for i := range f.in.Len() {
-		counts[f.in.Verdict[i]]++
-		if f.in.Verdict[i] == schemas.Billable {
-			spend += f.in.CostMicros[i]
+	for i := range in.Len() {
+		counts[in.Verdict[i]]++
+		if in.Verdict[i] == schemas.Billable {
+			spend += in.CostMicros[i]
 		}
-		if f.in.Verdict[i] == schemas.Billable && f.in.Flags[i]&schemas.FlagLate == 0 {
+		if in.Verdict[i] == schemas.Billable && in.Flags[i]&schemas.FlagLate == 0 {
 			continue
 		}
-		if f.in.Verdict[i] == schemas.Invalid {
+		if in.Verdict[i] == schemas.Invalid {
 			for rule := range schemas.RuleNames {
-				if f.in.Rules[i]&(1<<rule) != 0 {
+				if in.Rules[i]&(1<<rule) != 0 {
 					s.byRule[rule].Add(1)
 				}
 			}
 		}
-		if s.wasDecided(&f.in, i) {
+		if s.wasDecided(in, i) {
 			continue // read again only to rebuild state
 		}
-		if err := f.decide(&f.in, i); err != nil {
+		if err := f.decide(in, i); err != nil {
 			return s.fail(err)
 		}
 	}
-	s.judged.Add(int64(f.in.Len()))
+	s.judged.Add(int64(in.Len()))
 	return nil
 }
 
@@ -172,7 +174,6 @@ type rowsFn struct {
 	RunID string
 
 	session *session
-	in      schemas.RowBlock
 }
 
 func (f *rowsFn) Setup() (err error) {
@@ -181,10 +182,12 @@ func (f *rowsFn) Setup() (err error) {
 }
 
 func (f *rowsFn) ProcessElement(data []byte, _ func(int64)) error {
-	if err := f.in.Decode(data); err != nil {
+	in, err := handover.Rows(data)
+	if err != nil {
 		return f.session.fail(err)
 	}
-	return f.session.fail(f.session.publisher.take(&f.in))
+	defer in.Free()
+	return f.session.fail(f.session.publisher.take(in))
 }
 
 func (f *rowsFn) FinishBundle(ctx context.Context, _ func(int64)) error {

@@ -24,9 +24,10 @@ type Config struct {
 
 // Output is what the graph gives.
 type Output struct {
-	// Judged is PCollection<KV<any, encoded schemas.Block>>: every click with its final verdict.
+	// Judged is PCollection<KV<any, schemas.Block>>: every click with its final verdict. It must
+	// have one consumer, like Rows: see package handover.
 	Judged beam.PCollection
-	// Rows is PCollection<encoded schemas.RowBlock>: absolute totals by row.
+	// Rows is PCollection<schemas.RowBlock>: absolute totals by row.
 	Rows beam.PCollection
 	// DeadLetters is PCollection<schemas.DeadLetter>; only Stream has it.
 	DeadLetters beam.PCollection
@@ -48,6 +49,6 @@ func Unique(s beam.Scope, cfg Config, mode dedup.Mode, blocks beam.PCollection) 
 // Bill judges invalid traffic and sums up, from blocks sharded by the (ip, ad) identity.
 func Bill(s beam.Scope, cfg Config, unique beam.PCollection) Output {
 	judged := invalidtraffic.ByVelocity(s, cfg.Config, unique)
-	partials := aggregate.Partials(s, cfg.Shards, judged)
+	partials, judged := aggregate.Partials(s, cfg.Config, judged)
 	return Output{Judged: judged, Rows: windowing.Minutes(s, cfg.Config, cfg.PublishMillis, partials)}
 }

@@ -133,7 +133,8 @@ func checkScenario(t *testing.T, got *result) {
 
 func TestScenario(t *testing.T) {
 	for _, o := range []options{{shards: 1}, {shards: 4}, {shards: 4, forgetEvery: 1}, {shards: 2, forgetEvery: 3}, {shards: 2, testStream: true},
-		{shards: 2, testStream: true, forgetEvery: 1}} {
+		{shards: 2, testStream: true, forgetEvery: 1}, {shards: 1, inMemory: true}, {shards: 4, inMemory: true},
+		{shards: 2, testStream: true, inMemory: true}} {
 		t.Run(fmt.Sprintf("%+v", o), func(t *testing.T) {
 			got := runScript(t, scenario(), o)
 			checkScenario(t, got)
@@ -145,7 +146,7 @@ func TestScenario(t *testing.T) {
 }
 
 // TestRebuildFromSnapshots sends so many clicks that logs are folded into snapshots, and drops all
-// cores again and again: verdicts and rows do not change.
+// cores again and again: verdicts and rows do not change. Neither do they where blocks go by reference.
 func TestRebuildFromSnapshots(t *testing.T) {
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 1))
@@ -175,6 +176,10 @@ func TestRebuildFromSnapshots(t *testing.T) {
 	got := runScript(t, script, options{shards: 1, forgetEvery: 45})
 	if got.forgets < 4 || got.folded < 2 {
 		t.Errorf("seed %d: cores dropped %d times, %d of them after a log was full: the test tests little", seed, got.forgets, got.folded)
+	}
+	byReference := runScript(t, script, options{shards: 4, inMemory: true})
+	if !slices.Equal(byReference.clicks, want.clicks) || !slices.Equal(byReference.sums(), want.sums()) {
+		t.Errorf("seed %d: blocks by reference give another result", seed)
 	}
 	if len(want.clicks) != 160_000 || !slices.Equal(got.clicks, want.clicks) {
 		t.Errorf("seed %d: got %d clicks, want the %d of a run that nothing happened to", seed, len(got.clicks), len(want.clicks))

@@ -18,6 +18,7 @@ import (
 	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/transforms/decode"
 	"github.com/clickledger/clickledger/transforms/dedup"
+	"github.com/clickledger/clickledger/transforms/handover"
 	"github.com/clickledger/clickledger/transforms/shardstate"
 )
 
@@ -110,8 +111,8 @@ type judgedFn struct{ Forget forgetter }
 
 func (f *judgedFn) ProcessElement(_ int64, data []byte) error {
 	f.Forget.see(data)
-	var b schemas.Block
-	if err := b.Decode(data); err != nil {
+	b, err := handover.Block(data)
+	if err != nil {
 		return err
 	}
 	r := resultOf(f.Forget.RunID)
@@ -140,8 +141,8 @@ type rowsFn struct{ Forget forgetter }
 
 func (f *rowsFn) ProcessElement(data []byte) error {
 	f.Forget.see(data)
-	var b schemas.RowBlock
-	if err := b.Decode(data); err != nil {
+	b, err := handover.Rows(data)
+	if err != nil {
 		return err
 	}
 	r := resultOf(f.Forget.RunID)
@@ -174,6 +175,7 @@ type options struct {
 	shards      int32
 	forgetEvery int  // elements of one worker's DoFn; 0 is never
 	testStream  bool // one element a bundle, by Beam's TestStream
+	inMemory    bool // blocks by reference, and no log of the state
 }
 
 // runScript runs the whole graph over batches.
@@ -188,9 +190,12 @@ func runScript(t *testing.T, script []decode.Batch, o options) *result {
 	results.Store(runID, r)
 	t.Cleanup(func() {
 		results.Delete(runID)
+		if n := handover.Forget(runID); n != 0 {
+			t.Errorf("%d blocks were sent by reference and not received", n)
+		}
 		shardstate.Forget(runID)
 	})
-	cfg := clicks.Config{Config: shardstate.Config{PolicyYAML: string(doc), Shards: o.shards, RunID: runID}}
+	cfg := clicks.Config{Config: shardstate.Config{PolicyYAML: string(doc), Shards: o.shards, RunID: runID, InMemory: o.inMemory}}
 	beamrunner.Init()
 	p, s := beam.NewPipelineWithRoot()
 	batches := source(t, s, runID, script, o)

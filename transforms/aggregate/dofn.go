@@ -5,39 +5,45 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/handover"
+	"github.com/clickledger/clickledger/transforms/shardstate"
 )
 
 func init() {
-	register.DoFn3x1[int64, []byte, func(int64, []byte), error](&partialFn{})
+	register.DoFn4x1[int64, []byte, func(int64, []byte), func(int64, []byte), error](&partialFn{})
 	register.Emitter2[int64, []byte]()
 }
 
 // Partials is the first stage of the sums.
 //
-// In: PCollection<KV<any, encoded schemas.Block>> of judged clicks. Out: PCollection<KV<shard,
-// encoded schemas.RowBlock>>, sharded by ad.
-func Partials(s beam.Scope, shards int32, judged beam.PCollection) beam.PCollection {
-	return beam.ParDo(s.Scope("aggregate.Partials"), &partialFn{Shards: shards}, judged)
+// In: PCollection<KV<any, schemas.Block>> of judged clicks. Out: PCollection<KV<shard,
+// schemas.RowBlock>>, sharded by ad, and the judged clicks again: an element is received once.
+func Partials(s beam.Scope, cfg shardstate.Config, judged beam.PCollection) (partials, passed beam.PCollection) {
+	cfg.Validate()
+	return beam.ParDo2(s.Scope("aggregate.Partials"), &partialFn{Config: cfg}, judged)
 }
 
-// partialFn sums blocks. Shards is configuration.
+// partialFn sums blocks. Config is configuration.
 type partialFn struct {
-	Shards int32
+	Config shardstate.Config
 
-	partial *Partial
-	in      schemas.Block
-	out     []byte // an emitted block is valid until the next one
+	partial   *Partial
+	out, pass handover.Sender
 }
 
-func (f *partialFn) Setup() { f.partial = NewPartial(f.Shards) }
+func (f *partialFn) Setup() {
+	f.partial = NewPartial(f.Config.Shards)
+	f.out, f.pass = f.Config.Sender(), f.Config.Sender()
+}
 
-func (f *partialFn) ProcessElement(_ int64, data []byte, emit func(int64, []byte)) error {
-	if err := f.in.Decode(data); err != nil {
+func (f *partialFn) ProcessElement(shard int64, data []byte, emit, pass func(int64, []byte)) error {
+	in, err := handover.Block(data)
+	if err != nil {
 		return err
 	}
-	f.partial.Sum(&f.in, func(shard int32, rows *schemas.RowBlock) {
-		f.out = rows.Append(f.out[:0])
-		emit(int64(shard), f.out)
+	f.partial.Sum(in, func(shard int32, rows *schemas.RowBlock) {
+		emit(int64(shard), f.out.Rows(rows))
 	})
+	pass(shard, f.pass.Again(in, data))
 	return nil
 }

@@ -19,7 +19,7 @@ func AdShard(rowKey []byte, shards int) int {
 
 // Partial sums blocks of judged clicks into partial rows. It keeps memory, not state.
 type Partial struct {
-	blocks []schemas.RowBlock
+	blocks []*schemas.RowBlock
 	index  map[string]place
 	key    []byte
 }
@@ -28,12 +28,16 @@ type place struct{ shard, row int32 }
 
 // NewPartial returns a summer towards that many shards of the second stage.
 func NewPartial(shards int32) *Partial {
-	return &Partial{blocks: make([]schemas.RowBlock, shards), index: map[string]place{}}
+	p := &Partial{blocks: make([]*schemas.RowBlock, shards), index: map[string]place{}}
+	for i := range p.blocks {
+		p.blocks[i] = schemas.NewRowBlock()
+	}
+	return p
 }
 
 // Sum adds up one block of judged clicks and calls emit once for each shard of the second stage,
 // with rows in order of first appearance and the header of the block. Late clicks and clicks
-// that are history only count nowhere. The emitted block is valid during the call only.
+// that are history only count nowhere. Whoever an emitted block goes to owns it.
 func (p *Partial) Sum(b *schemas.Block, emit func(shard int32, rows *schemas.RowBlock)) {
 	for i := range b.Len() {
 		if b.Verdict[i] == schemas.Late || b.Flags[i]&schemas.FlagContext != 0 {
@@ -47,7 +51,7 @@ func (p *Partial) Sum(b *schemas.Block, emit func(shard int32, rows *schemas.Row
 			at = p.add(minute, b.RowKey.At(i))
 			p.index[string(p.key)] = at
 		}
-		rows := &p.blocks[at.shard]
+		rows := p.blocks[at.shard]
 		rows.Raw[at.row]++
 		rows.Version[at.row]++
 		switch b.Verdict[i] {
@@ -60,18 +64,17 @@ func (p *Partial) Sum(b *schemas.Block, emit func(shard int32, rows *schemas.Row
 			rows.SpendMicros[at.row] += b.CostMicros[i]
 		}
 	}
-	for shard := range p.blocks {
-		rows := &p.blocks[shard]
+	for shard, rows := range p.blocks {
 		rows.Header = b.Header
+		p.blocks[shard] = schemas.NewRowBlock()
 		emit(int32(shard), rows)
-		rows.Reset()
 	}
 	clear(p.index)
 }
 
 func (p *Partial) add(minute int64, rowKey []byte) place {
 	shard := AdShard(rowKey, len(p.blocks))
-	rows := &p.blocks[shard]
+	rows := p.blocks[shard]
 	rows.AppendRow(minute, rowKey, schemas.Sums{})
 	return place{shard: int32(shard), row: int32(rows.Len() - 1)}
 }

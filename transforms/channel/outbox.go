@@ -11,43 +11,54 @@ const heartbeatMillis = 200
 // Outbox collects what an operator sends: one block for each shard of the next operator.
 type Outbox struct {
 	self, channels int32
-	blocks         []schemas.Block
+	sources        []*schemas.Block // of the clicks that wait for Flush
+	picks          [][]schemas.Pick // by shard
 	sent           []int64
 	announced      int64
 }
 
 // NewOutbox returns the outbox of channel self of channels, towards that many shards.
 func NewOutbox(self, channels, shards int32) *Outbox {
-	return &Outbox{self: self, channels: channels, blocks: make([]schemas.Block, shards),
+	return &Outbox{self: self, channels: channels, picks: make([][]schemas.Pick, shards),
 		sent: make([]int64, shards), announced: schemas.MinWatermark}
 }
 
-// Add puts click i of a block into the shard's block.
-func (o *Outbox) Add(shard int64, b *schemas.Block, i int) { o.blocks[shard].AppendFrom(b, i) }
+// Add puts click i of a block into the shard's block. The click is copied by Flush: until then the
+// block must stay, and what is changed of it counts.
+func (o *Outbox) Add(shard int64, b *schemas.Block, i int) {
+	if int(b.Slot) >= len(o.sources) || o.sources[b.Slot] != b {
+		b.Slot = int32(len(o.sources))
+		o.sources = append(o.sources, b)
+	}
+	o.picks[shard] = append(o.picks[shard], schemas.Pick{Source: b.Slot, Index: int32(i)})
+}
 
 // Shards is the number of shards that the outbox sends to.
-func (o *Outbox) Shards() int { return len(o.blocks) }
+func (o *Outbox) Shards() int { return len(o.picks) }
 
 // Announced is the watermark that was last sent.
 func (o *Outbox) Announced() int64 { return o.announced }
 
 // Flush sends the blocks that hold clicks, and an empty one to every other shard where the
-// watermark moved far enough to matter. An emitted block is valid during the call only.
+// watermark moved far enough to matter. Whoever an emitted block goes to owns it.
 func (o *Outbox) Flush(watermark, tick int64, emit func(shard int32, b *schemas.Block)) {
 	moved := watermark > o.announced && (o.announced == schemas.MinWatermark ||
 		watermark == schemas.MaxWatermark || watermark-o.announced >= heartbeatMillis)
 	watermark = max(watermark, o.announced)
-	for shard := range o.blocks {
-		b := &o.blocks[shard]
-		if b.Len() == 0 && !moved {
+	for shard, picks := range o.picks {
+		if len(picks) == 0 && !moved {
 			continue
 		}
+		b := schemas.NewBlock()
+		b.Gather(o.sources, picks)
+		o.picks[shard] = picks[:0]
 		b.Header = schemas.Header{Channel: o.self, Channels: o.channels, Prev: o.sent[shard], Next: o.sent[shard] + 1,
 			WatermarkMillis: watermark, LogMillis: schemas.NoWatermark, TickMillis: tick}
 		o.sent[shard]++
 		emit(int32(shard), b)
-		b.Reset()
 	}
+	clear(o.sources)
+	o.sources = o.sources[:0]
 	if moved {
 		o.announced = watermark
 	}

@@ -34,7 +34,7 @@ type Core struct {
 	policy  *policy.Policy
 	decoder *schemas.Decoder
 	lists   *invalidtraffic.Lists
-	blocks  []schemas.Block
+	blocks  []*schemas.Block
 	scratch []byte
 }
 
@@ -44,11 +44,15 @@ func NewCore(p *policy.Policy, shards int32) (*Core, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Core{policy: p, decoder: schemas.NewDecoder(p), lists: lists, blocks: make([]schemas.Block, shards)}, nil
+	c := &Core{policy: p, decoder: schemas.NewDecoder(p), lists: lists, blocks: make([]*schemas.Block, shards)}
+	for i := range c.blocks {
+		c.blocks[i] = schemas.NewBlock()
+	}
+	return c, nil
 }
 
 // Split decodes a batch. It calls dead for every record that is no click, in offset order, and then
-// emit once for each shard; the emitted block is valid during the call only.
+// emit once for each shard; whoever the block goes to owns it.
 func (c *Core) Split(batch *Batch, dead func(schemas.DeadLetter), emit func(shard int32, b *schemas.Block)) {
 	log, frontier, raw := batch.LogBefore, batch.FrontierBefore, schemas.RawClick{}
 	if frontier == schemas.NoWatermark {
@@ -83,7 +87,7 @@ type Keys struct{ Click, IP, User schemas.Key128 }
 func (c *Core) Add(raw *schemas.RawClick, j *schemas.Judged, pos schemas.Position, logMillis, watermarkMillis int64) {
 	keys := Keys{Click: ClickIdentity(raw.ClickID)}
 	keys.IP, keys.User = c.Identities(raw, j)
-	b := &c.blocks[keys.Click.Shard(len(c.blocks))]
+	b := c.blocks[keys.Click.Shard(len(c.blocks))]
 	c.AddTo(b, raw, j, pos, keys)
 	i := b.Len() - 1
 	b.LogMillisColumn[i] = logMillis
@@ -121,11 +125,10 @@ func (c *Core) AddTo(b *schemas.Block, raw *schemas.RawClick, j *schemas.Judged,
 
 // Flush sends what was added since the last flush, one block for each shard, empty ones included.
 func (c *Core) Flush(h schemas.Header, emit func(shard int32, b *schemas.Block)) {
-	for shard := range c.blocks {
-		b := &c.blocks[shard]
+	for shard, b := range c.blocks {
 		b.Header = h
+		c.blocks[shard] = schemas.NewBlock()
 		emit(int32(shard), b)
-		b.Reset()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/handover"
 	"github.com/clickledger/clickledger/transforms/shardstate"
 )
 
@@ -43,7 +44,7 @@ type decodeFn struct {
 	Config shardstate.Config
 
 	core *Core
-	out  []byte // an emitted block is valid until the next one
+	out  handover.Sender
 }
 
 func (f *decodeFn) Setup() error {
@@ -51,14 +52,14 @@ func (f *decodeFn) Setup() error {
 	if err != nil {
 		return err
 	}
+	f.out = f.Config.Sender()
 	f.core, err = NewCore(p, f.Config.Shards)
 	return err
 }
 
 func (f *decodeFn) ProcessElement(batch Batch, emit func(int64, []byte), dead func(schemas.DeadLetter)) error {
 	f.core.Split(&batch, dead, func(shard int32, b *schemas.Block) {
-		f.out = b.Append(f.out[:0])
-		emit(int64(shard), f.out)
+		emit(int64(shard), f.out.Block(b))
 	})
 	return nil
 }

@@ -36,6 +36,9 @@ type entry struct {
 
 // Core is the state of one shard. It is not safe for concurrent use.
 type Core struct {
+	// OwnsBlocks makes the core free the blocks that it was given when it is done with them.
+	OwnsBlocks bool
+
 	policy *policy.Policy
 	mode   Mode
 	self   int32
@@ -45,6 +48,7 @@ type Core struct {
 	seen     *expiring.Map[entry]
 	outbox   *channel.Outbox
 	ready    []*schemas.Block
+	done     []*schemas.Block
 }
 
 // queue holds the clicks of one channel that wait for their turn.
@@ -68,7 +72,7 @@ func NewCore(p *policy.Policy, mode Mode, self, shards int32) *Core {
 func header(b *schemas.Block) *schemas.Header { return &b.Header }
 
 // Apply takes one block and calls emit for every block that follows from it, with the shard of
-// the next operator that it is for. The emitted block is only valid during the call.
+// the next operator that it is for, and which owns it.
 func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)) error {
 	var err error
 	c.ready, err = c.channels.Offer(in, c.ready[:0])
@@ -82,11 +86,21 @@ func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)
 		if b.Len() > 0 {
 			q := &c.pending[b.Channel]
 			q.blocks = append(q.blocks, b)
+		} else {
+			c.done = append(c.done, b)
 		}
 		c.channels.Pass(b)
 	}
+	clear(c.ready)
 	c.merge(c.channels.Log())
 	c.outbox.Flush(c.watermark(), c.channels.Tick(), emit)
+	for _, b := range c.done {
+		if c.OwnsBlocks {
+			b.Free()
+		}
+	}
+	clear(c.done)
+	c.done = c.done[:0]
 	return nil
 }
 
@@ -107,8 +121,11 @@ func (c *Core) merge(limit int64) {
 			return
 		}
 		for len(first.blocks) > 0 && first.due(limit) && (second == nil || first.before(second)) {
-			c.judge(first.blocks[0], first.next)
-			first.pop()
+			b := first.blocks[0]
+			c.judge(b, first.next)
+			if first.pop() {
+				c.done = append(c.done, b)
+			}
 		}
 	}
 }
@@ -126,11 +143,14 @@ func (q *queue) before(o *queue) bool {
 	return a.Position(q.next).Less(b.Position(o.next))
 }
 
-func (q *queue) pop() {
+// pop goes on to the next click and reports whether that was the last of its block.
+func (q *queue) pop() bool {
 	q.next++
-	if q.next == q.blocks[0].Len() {
-		q.blocks, q.next = q.blocks[1:], 0
+	if q.next < q.blocks[0].Len() {
+		return false
 	}
+	q.blocks, q.next = q.blocks[1:], 0
+	return true
 }
 
 // judge decides on one click, marks it, and puts it into the block of its next shard.

@@ -6,6 +6,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/handover"
 	"github.com/clickledger/clickledger/transforms/shardstate"
 )
 
@@ -33,8 +34,10 @@ type dedupFn struct {
 	Token state.Value[[]byte]
 	Log   state.Bag[[]byte]
 
-	out []byte // an emitted block is valid until the next one
+	out handover.Sender
 }
+
+func (f *dedupFn) Setup() { f.out = f.Config.Sender() }
 
 func (f *dedupFn) ProcessElement(sp state.Provider, shard int64, data []byte, emit func(int64, []byte)) error {
 	p, err := f.Config.Policy()
@@ -42,16 +45,19 @@ func (f *dedupFn) ProcessElement(sp state.Provider, shard int64, data []byte, em
 		return err
 	}
 	return shardstate.Step(sp, f.Token, f.Log, f.Config, "dedup", shard, data,
-		func() *Core { return NewCore(p, f.Mode, int32(shard), f.Config.Shards) },
+		func() *Core {
+			c := NewCore(p, f.Mode, int32(shard), f.Config.Shards)
+			c.OwnsBlocks = true
+			return c
+		},
 		func(c *Core, data []byte, live bool) error {
-			in, err := schemas.DecodeBlock(data)
+			in, err := handover.Block(data)
 			if err != nil {
 				return err
 			}
 			return c.Apply(in, func(to int32, b *schemas.Block) {
 				if live {
-					f.out = b.Append(f.out[:0])
-					emit(int64(to), f.out)
+					emit(int64(to), f.out.Block(b))
 				}
 			})
 		})

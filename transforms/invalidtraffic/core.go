@@ -31,6 +31,9 @@ const (
 
 // Core is the state of one shard of one velocity rule. It is not safe for concurrent use.
 type Core struct {
+	// OwnsBlocks makes the core free the blocks that it was given when it is done with them.
+	OwnsBlocks bool
+
 	policy   *policy.Policy
 	identity Identity
 	self     int32
@@ -40,6 +43,7 @@ type Core struct {
 	velocity *velocity
 	outbox   *channel.Outbox
 	ready    []*schemas.Block
+	done     []*schemas.Block
 	due      []turn
 	spare    []turn // for merging
 	ends     []int  // of the sorted runs in due
@@ -81,7 +85,7 @@ func NewCore(p *policy.Policy, identity Identity, self, shards, nextShards int32
 func header(b *schemas.Block) *schemas.Header { return &b.Header }
 
 // Apply takes one block and calls emit for every block that follows from it, with the shard of
-// the next operator that it is for. The emitted block is only valid during the call.
+// the next operator that it is for, and which owns it.
 func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)) error {
 	var err error
 	c.ready, err = c.channels.Offer(in, c.ready[:0])
@@ -93,14 +97,23 @@ func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)
 		c.channels.Pass(b)
 	}
 	watermark := c.channels.Watermark()
+	clear(c.ready)
 	c.release(watermark)
 	c.outbox.Flush(watermark, c.channels.Tick(), emit)
+	for _, b := range c.done {
+		if c.OwnsBlocks {
+			b.Free()
+		}
+	}
+	clear(c.done)
+	c.done = c.done[:0]
 	return nil
 }
 
 // queue puts a block's clicks in order.
 func (c *Core) queue(b *schemas.Block) {
 	if b.Len() == 0 {
+		c.done = append(c.done, b)
 		return
 	}
 	turns := make([]turn, b.Len())
@@ -129,6 +142,8 @@ func (c *Core) release(watermark int64) {
 		}
 		if n < len(w.turns) {
 			kept = append(kept, waiting{block: w.block, turns: w.turns[n:]})
+		} else {
+			c.done = append(c.done, w.block)
 		}
 	}
 	clear(c.waiting[len(kept):])

@@ -6,6 +6,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/handover"
 	"github.com/clickledger/clickledger/transforms/shardstate"
 )
 
@@ -39,8 +40,10 @@ type velocityFn struct {
 	Token state.Value[[]byte]
 	Log   state.Bag[[]byte]
 
-	out []byte // an emitted block is valid until the next one
+	out handover.Sender
 }
+
+func (f *velocityFn) Setup() { f.out = f.Config.Sender() }
 
 func (f *velocityFn) ProcessElement(sp state.Provider, shard int64, data []byte, emit func(int64, []byte)) error {
 	p, err := f.Config.Policy()
@@ -48,16 +51,19 @@ func (f *velocityFn) ProcessElement(sp state.Provider, shard int64, data []byte,
 		return err
 	}
 	return shardstate.Step(sp, f.Token, f.Log, f.Config, shardstate.Operator("velocity", int(f.Identity)), shard, data,
-		func() *Core { return NewCore(p, f.Identity, int32(shard), f.Config.Shards, f.NextShards) },
+		func() *Core {
+			c := NewCore(p, f.Identity, int32(shard), f.Config.Shards, f.NextShards)
+			c.OwnsBlocks = true
+			return c
+		},
 		func(c *Core, data []byte, live bool) error {
-			in, err := schemas.DecodeBlock(data)
+			in, err := handover.Block(data)
 			if err != nil {
 				return err
 			}
 			return c.Apply(in, func(to int32, b *schemas.Block) {
 				if live {
-					f.out = b.Append(f.out[:0])
-					emit(int64(to), f.out)
+					emit(int64(to), f.out.Block(b))
 				}
 			})
 		})

@@ -20,6 +20,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
 
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/transforms/handover"
 )
 
 const (
@@ -49,7 +50,7 @@ type Config struct {
 	Shards int32
 	// RunID tells the pipelines of one process apart.
 	RunID string
-	// InMemory keeps no log in Beam state: for a runner that keeps state in memory itself, runs
+	// InMemory keeps no log in Beam state and hands blocks over by reference: for a runner that keeps state in memory itself, runs
 	// every shard in this process, and ends the job where a bundle fails, such as prism. Where a
 	// core is lost all the same, the next block is an error, never a wrong answer.
 	InMemory bool
@@ -63,6 +64,11 @@ func (c Config) Validate() {
 	if _, err := c.Policy(); err != nil {
 		panic(err)
 	}
+}
+
+// Sender makes the elements that an operator sends.
+func (c Config) Sender() handover.Sender {
+	return handover.Sender{RunID: c.RunID, ByReference: c.InMemory}
 }
 
 // Policy parses the policy; one document is parsed once a process.
@@ -103,8 +109,9 @@ type built struct {
 	snapshot int // bytes of the snapshot that the log begins with
 }
 
-// Forget drops the cores of a run that has ended.
+// Forget drops the cores of a run that has ended, and blocks that nobody received.
 func Forget(runID string) {
+	handover.Forget(runID)
 	caches.Range(func(k, _ any) bool {
 		if k.(cacheKey).run == runID {
 			caches.Delete(k)

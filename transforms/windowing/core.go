@@ -26,6 +26,9 @@ const maxPublishedRows = 32_768
 
 // Core is the state of one shard. It is not safe for concurrent use.
 type Core struct {
+	// OwnsBlocks makes the core free the blocks that it was given when it is done with them.
+	OwnsBlocks bool
+
 	self, shards   int32
 	latenessMillis int64
 	publishMillis  int64 // between two publications, by the source's clock
@@ -57,7 +60,7 @@ func NewCore(p *policy.Policy, publishMillis int64, self, shards int32) *Core {
 func header(b *schemas.RowBlock) *schemas.Header { return &b.Header }
 
 // Apply takes one block of partial rows and calls emit for the blocks of totals that are to be
-// published. An emitted block is valid during the call only.
+// published. Whoever an emitted block goes to owns it.
 func (c *Core) Apply(in *schemas.RowBlock, emit func(*schemas.RowBlock)) error {
 	var err error
 	c.ready, err = c.channels.Offer(in, c.ready[:0])
@@ -69,7 +72,11 @@ func (c *Core) Apply(in *schemas.RowBlock, emit func(*schemas.RowBlock)) error {
 			c.add(b, i)
 		}
 		c.channels.Pass(b)
+		if c.OwnsBlocks {
+			b.Free()
+		}
 	}
+	clear(c.ready)
 	watermark, tick := c.channels.Watermark(), c.channels.Tick()
 	final := watermark == schemas.MaxWatermark && c.watermark != watermark
 	if final || (tick-c.published >= c.publishMillis && c.anyNews(watermark)) {
@@ -123,13 +130,13 @@ func (c *Core) anyNews(watermark int64) bool {
 
 // publish sends the changed rows by minute and key. Only the last block carries the new watermark.
 func (c *Core) publish(watermark, tick int64, emit func(*schemas.RowBlock)) {
-	var out schemas.RowBlock
+	out := schemas.NewRowBlock()
 	send := func(mark int64) {
 		out.Header = schemas.Header{Channel: c.self, Channels: c.shards, Prev: c.sent, Next: c.sent + 1,
 			WatermarkMillis: mark, LogMillis: schemas.NoWatermark, TickMillis: tick}
 		c.sent++
-		emit(&out)
-		out.Reset()
+		emit(out)
+		out = schemas.NewRowBlock()
 	}
 	for _, start := range slices.Sorted(maps.Keys(c.minutes)) {
 		m := c.minutes[start]

@@ -6,6 +6,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/handover"
 	"github.com/clickledger/clickledger/transforms/shardstate"
 )
 
@@ -33,8 +34,10 @@ type minutesFn struct {
 	Token state.Value[[]byte]
 	Log   state.Bag[[]byte]
 
-	out []byte // an emitted block is valid until the next one
+	out handover.Sender
 }
+
+func (f *minutesFn) Setup() { f.out = f.Config.Sender() }
 
 func (f *minutesFn) ProcessElement(sp state.Provider, shard int64, data []byte, emit func([]byte)) error {
 	p, err := f.Config.Policy()
@@ -42,16 +45,19 @@ func (f *minutesFn) ProcessElement(sp state.Provider, shard int64, data []byte, 
 		return err
 	}
 	return shardstate.Step(sp, f.Token, f.Log, f.Config, "minutes", shard, data,
-		func() *Core { return NewCore(p, f.PublishMillis, int32(shard), f.Config.Shards) },
+		func() *Core {
+			c := NewCore(p, f.PublishMillis, int32(shard), f.Config.Shards)
+			c.OwnsBlocks = true
+			return c
+		},
 		func(c *Core, data []byte, live bool) error {
-			in := new(schemas.RowBlock)
-			if err := in.Decode(data); err != nil {
+			in, err := handover.Rows(data)
+			if err != nil {
 				return err
 			}
 			return c.Apply(in, func(b *schemas.RowBlock) {
 				if live {
-					f.out = b.Append(f.out[:0])
-					emit(f.out)
+					emit(f.out.Rows(b))
 				}
 			})
 		})
