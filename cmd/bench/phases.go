@@ -18,6 +18,7 @@ import (
 	"github.com/clickledger/clickledger/jobs/stream"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 const (
@@ -121,10 +122,10 @@ func runStream(ctx context.Context, s *settings, name string) (_ result, err err
 }
 
 // checkServing holds the stored rows to the verdicts that were counted.
-func checkServing(ctx context.Context, serving servingduck.Serving, want bench.Totals) error {
+func checkServing(ctx context.Context, store serving.Store, want bench.Totals) error {
 	got := bench.Totals{Records: want.Records, DeadLetters: want.DeadLetters}
 	from := day.UnixMilli()
-	for row, err := range serving.Rows(ctx, servingduck.Provisional, servingduck.Range{FromMillis: from - 86_400_000, ToMillis: from + 2*86_400_000}) {
+	for row, err := range store.Rows(ctx, serving.Provisional, serving.Range{FromMillis: from - 86_400_000, ToMillis: from + 2*86_400_000}) {
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/jobs/stream"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // childVariable makes the test binary run the stream job instead of the tests: log, serving store,
@@ -62,9 +63,9 @@ func liveConfig(log string, p *policy.Policy, runID string) stream.Config {
 
 // life is one life of a stream job that reads live.
 type life struct {
-	store servingduck.Serving // to read from while it runs
-	stop  func()              // by force or by request
-	drain func()              // to the end; returns when it has ended
+	store serving.Store // to read from while it runs
+	stop  func()        // by force or by request
+	drain func()        // to the end; returns when it has ended
 }
 
 // process starts the job in a process of its own, which stop kills with SIGKILL.

@@ -13,6 +13,7 @@ import (
 	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/jobs/stream"
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // shortMemory makes the horizon of a replay three and a half minutes, so that a restart begins in
@@ -124,7 +125,7 @@ type witness struct {
 	reads     int
 }
 
-func (w *witness) look(t *testing.T, store servingduck.Serving) {
+func (w *witness) look(t *testing.T, store serving.Store) {
 	t.Helper()
 	progress, err := store.LoadProgress(t.Context())
 	if err != nil {
@@ -138,7 +139,7 @@ func (w *witness) look(t *testing.T, store servingduck.Serving) {
 		w.changes++
 	}
 	seen := 0
-	for _, row := range rows(t, store, servingduck.Provisional, always) {
+	for _, row := range rows(t, store, serving.Provisional, always) {
 		old, ok := w.rows[row.MinuteKey]
 		if ok {
 			seen++
@@ -190,7 +191,7 @@ func TestCrash(t *testing.T) {
 			}
 			b.interrupt(t, g, seed, start)
 			decided := b.decisions()
-			published := rows(t, b.open(), servingduck.Provisional, always)
+			published := rows(t, b.open(), serving.Provisional, always)
 			if !tc.isLate {
 				want := oracle.Judge(g.log.recs, b.policy)
 				b.checkDecisions(want, decided)
@@ -245,7 +246,7 @@ func (b *bed) compareUninterrupted(published []schemas.MinuteRow, decided map[sc
 	if st.Judged() != st.Records {
 		b.t.Errorf("uninterrupted: %+v", st)
 	}
-	sameRows(b.t, "interrupted", published, rows(b.t, store, servingduck.Provisional, always))
+	sameRows(b.t, "interrupted", published, rows(b.t, store, serving.Provisional, always))
 	want := b.decisionsFrom(from)
 	bad := 0
 	for pos, d := range want {

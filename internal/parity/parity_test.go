@@ -13,11 +13,11 @@ import (
 
 	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/internal/oracle"
-	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/jobs/batch"
 	"github.com/clickledger/clickledger/jobs/reconcile"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // twoRevisions changes every number seven minutes past midnight.
@@ -128,7 +128,7 @@ func days(res *oracle.Result) []int64 {
 // checkStream wants the oracle's rows and verdicts of the stream.
 func (b *bed) checkStream(want *oracle.Result) {
 	b.t.Helper()
-	sameRows(b.t, "stream", bare(rows(b.t, b.open(), servingduck.Provisional, always)), want.Rows(oracle.All))
+	sameRows(b.t, "stream", bare(rows(b.t, b.open(), serving.Provisional, always)), want.Rows(oracle.All))
 	b.checkDecisions(want, b.decisions())
 }
 

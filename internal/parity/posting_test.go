@@ -7,10 +7,10 @@ import (
 
 	"github.com/clickledger/clickledger/internal/ledgerpg"
 	"github.com/clickledger/clickledger/internal/oracle"
-	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/jobs/reconcile"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // bills is what the oracle bills for the day, by advertiser.
@@ -40,7 +40,7 @@ func wantLedger(t *testing.T, ledger *ledgerpg.Ledger, rep *reconcile.Report, wa
 // wantFinal wants the oracle's rows of the day to be what readers see, all final.
 func (b *bed) wantFinal(l *clickLog) {
 	b.t.Helper()
-	got := rows(b.t, b.open(), servingduck.Current, servingduck.Range{FromMillis: day.UnixMilli(), ToMillis: day.AddDate(0, 0, 1).UnixMilli()})
+	got := rows(b.t, b.open(), serving.Current, serving.Range{FromMillis: day.UnixMilli(), ToMillis: day.AddDate(0, 0, 1).UnixMilli()})
 	for i := range got {
 		if !got[i].IsFinal {
 			b.t.Errorf("not final: %+v", got[i])
@@ -160,7 +160,7 @@ func TestDamagedRows(t *testing.T) {
 	b.batch(day)
 
 	damage := func(adv string, change func(*schemas.MinuteRow)) schemas.MinuteRow {
-		all := rows(t, b.open(), servingduck.Provisional, always)
+		all := rows(t, b.open(), serving.Provisional, always)
 		i := slices.IndexFunc(all, func(r schemas.MinuteRow) bool { return r.AdvertiserID == adv })
 		row := all[i]
 		change(&row)
@@ -187,7 +187,7 @@ func TestDamagedRows(t *testing.T) {
 	want := bills(&l, b.policy)
 	delete(want, "adv-2")
 	wantLedger(t, ledger, rep, want)
-	final := rows(t, b.open(), servingduck.Final, always)
+	final := rows(t, b.open(), serving.Final, always)
 	for i := range final {
 		if final[i].AdvertiserID == "adv-2" && (final[i].SpendMicros != spoilt.SpendMicros || final[i].UniqueClicks != spoilt.UniqueClicks) {
 			t.Errorf("the held advertiser's row was changed: %+v", final[i])

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/clickledger/clickledger/internal/oracle"
-	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // TestRestartKeepsTheCoolingTime: a trip at the very edge of what a replay sees still holds its
@@ -32,9 +32,9 @@ revisions:
 	l.add(event{id: "last", at: noon + 15*minute + 900})
 	b.produce(&l)
 	b.stream()
-	before := rows(t, b.open(), servingduck.Provisional, always)
+	before := rows(t, b.open(), serving.Provisional, always)
 	b.stream()
-	sameRows(t, "restarted", rows(t, b.open(), servingduck.Provisional, always), before)
+	sameRows(t, "restarted", rows(t, b.open(), serving.Provisional, always), before)
 	b.checkStream(oracle.Judge(l.recs, b.policy))
 }
 
@@ -51,7 +51,7 @@ revisions:
 	l.add(flow(noon, 2)...)
 	l.addTo(1, event{id: "other", at: noon + second})
 	b.produce(&l)
-	reach := func(s servingduck.Serving, millis int64) {
+	reach := func(s serving.Store, millis int64) {
 		for {
 			p, err := s.LoadProgress(b.ctx)
 			if err != nil {
@@ -80,7 +80,7 @@ revisions:
 			t.Errorf("%s: got %+v, want %s", o.Click.ClickID, d, o.Verdict)
 		}
 	}
-	sameRows(t, "stream", bare(rows(t, b.open(), servingduck.Provisional, always)), want.Rows(oracle.All))
+	sameRows(t, "stream", bare(rows(t, b.open(), serving.Provisional, always)), want.Rows(oracle.All))
 	wantCauses(t, b.settle(nil), map[string]effect{})
 }
 
@@ -93,7 +93,7 @@ func TestNoRowGoesBackOnRestart(t *testing.T) {
 	}
 	b.produce(&g.log)
 	b.stream()
-	before, decided := rows(t, b.open(), servingduck.Provisional, always), b.decisions()
+	before, decided := rows(t, b.open(), serving.Provisional, always), b.decisions()
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
 	for range 2 {
@@ -105,7 +105,7 @@ func TestNoRowGoesBackOnRestart(t *testing.T) {
 		l.stop()
 	}
 	b.stream()
-	sameRows(t, "restarted", slices.Clone(rows(t, b.open(), servingduck.Provisional, always)), before)
+	sameRows(t, "restarted", slices.Clone(rows(t, b.open(), serving.Provisional, always)), before)
 	after := b.decisions()
 	for pos, d := range decided {
 		if after[pos] != d {

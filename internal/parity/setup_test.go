@@ -20,6 +20,7 @@ import (
 	"github.com/clickledger/clickledger/jobs/stream"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 const (
@@ -288,10 +289,10 @@ func (b *bed) decisionEnds() map[int32]int64 {
 	return ends
 }
 
-var always = servingduck.Range{FromMillis: 0, ToMillis: 1 << 45}
+var always = serving.Range{FromMillis: 0, ToMillis: 1 << 45}
 
 // rows reads a layer's rows of a range.
-func rows(t testing.TB, s servingduck.Serving, layer servingduck.Layer, r servingduck.Range) []schemas.MinuteRow {
+func rows(t testing.TB, s serving.Store, layer serving.Layer, r serving.Range) []schemas.MinuteRow {
 	t.Helper()
 	var list []schemas.MinuteRow
 	for row, err := range s.Rows(t.Context(), layer, r) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // benchRows are n rows from a minute on, ads to a minute.
@@ -39,7 +40,7 @@ func BenchmarkUpsert(b *testing.B) {
 	defer s.Close()
 	minute := int64(29_000_000)
 	for range table / batch {
-		if err := s.Upsert(b.Context(), benchRows(minute, batch, ads, 1), Progress{PolicyHash: "p"}); err != nil {
+		if err := s.Upsert(b.Context(), benchRows(minute, batch, ads, 1), serving.Progress{PolicyHash: "p"}); err != nil {
 			b.Fatal(err)
 		}
 		minute += batch / ads
@@ -51,7 +52,7 @@ func BenchmarkUpsert(b *testing.B) {
 		rows := benchRows(minute, batch, ads, version)
 		minute += batch / ads
 		start := time.Now()
-		if err := s.Upsert(b.Context(), rows, Progress{PolicyHash: "p"}); err != nil {
+		if err := s.Upsert(b.Context(), rows, serving.Progress{PolicyHash: "p"}); err != nil {
 			b.Fatal(err)
 		}
 		slowest = max(slowest, time.Since(start))
@@ -71,12 +72,12 @@ func BenchmarkRows(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Upsert(b.Context(), benchRows(0, 1_000_000, 20_000, 1), Progress{}); err != nil {
+	if err := s.Upsert(b.Context(), benchRows(0, 1_000_000, 20_000, 1), serving.Progress{}); err != nil {
 		b.Fatal(err)
 	}
 	n := 0
 	for b.Loop() {
-		for _, err := range s.Rows(b.Context(), Current, Range{0, 1 << 50}) {
+		for _, err := range s.Rows(b.Context(), serving.Current, serving.Range{FromMillis: 0, ToMillis: 1 << 50}) {
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 const errorBytesMax = 64 << 10
@@ -45,23 +46,31 @@ func openClient(ctx context.Context, path string, opts Options) (*client, error)
 	return c, nil
 }
 
-func (c *client) Upsert(context.Context, []schemas.MinuteRow, Progress) error {
+func (c *client) Upsert(context.Context, []schemas.MinuteRow, serving.Progress) error {
 	return fmt.Errorf("upsert: %w", ErrNotOwner)
 }
 
-func (c *client) LoadProgress(ctx context.Context) (Progress, error) {
-	var p Progress
+func (c *client) LoadProgress(ctx context.Context) (serving.Progress, error) {
+	var p serving.Progress
 	if err := c.call(ctx, http.MethodGet, "/v1/progress", nil, &p); err != nil {
-		return Progress{}, fmt.Errorf("load progress: %w", err)
+		return serving.Progress{}, fmt.Errorf("load progress: %w", err)
 	}
 	return p, nil
 }
 
-func (c *client) Rows(ctx context.Context, layer Layer, r Range) iter.Seq2[schemas.MinuteRow, error] {
+func (c *client) Epoch(ctx context.Context) (uint64, error) {
+	var epoch uint64
+	if err := c.call(ctx, http.MethodGet, "/v1/epoch", nil, &epoch); err != nil {
+		return 0, fmt.Errorf("load the epoch: %w", err)
+	}
+	return epoch, nil
+}
+
+func (c *client) Rows(ctx context.Context, layer serving.Layer, r serving.Range) iter.Seq2[schemas.MinuteRow, error] {
 	return rowsByExport(ctx, c.tempDir, func(path string) error { return c.ExportParquet(ctx, layer, r, path) })
 }
 
-func (c *client) ExportParquet(ctx context.Context, layer Layer, r Range, path string) error {
+func (c *client) ExportParquet(ctx context.Context, layer serving.Layer, r serving.Range, path string) error {
 	query := url.Values{"layer": {string(layer)}, "from": {itoa(r.FromMillis)}, "to": {itoa(r.ToMillis)}}
 	body, err := c.do(ctx, http.MethodGet, "/v1/rows?"+query.Encode(), nil)
 	if err != nil {
@@ -81,7 +90,7 @@ func (c *client) ExportParquet(ctx context.Context, layer Layer, r Range, path s
 	return nil
 }
 
-func (c *client) PublishFinal(ctx context.Context, day FinalDay, rows []schemas.MinuteRow) error {
+func (c *client) PublishFinal(ctx context.Context, day serving.FinalDay, rows []schemas.MinuteRow) error {
 	reader, writer := io.Pipe()
 	go func() { writer.CloseWithError(writeRows(writer, rows)) }()
 	defer reader.Close() // ends the writer where the request ended first
@@ -93,7 +102,7 @@ func (c *client) PublishFinal(ctx context.Context, day FinalDay, rows []schemas.
 	return nil
 }
 
-func (c *client) Query(ctx context.Context, query string, args ...any) (*Table, error) {
+func (c *client) Query(ctx context.Context, query string, args ...any) (*serving.Table, error) {
 	var body bytes.Buffer
 	for i := range args {
 		args[i] = plain(args[i])
@@ -104,7 +113,7 @@ func (c *client) Query(ctx context.Context, query string, args ...any) (*Table, 
 	if err := gob.NewEncoder(&body).Encode(queryRequest{query, args}); err != nil {
 		return nil, fmt.Errorf("query: %w", err)
 	}
-	var t Table
+	var t serving.Table
 	if err := c.call(ctx, http.MethodPost, "/v1/query", &body, &t); err != nil {
 		return nil, err
 	}
@@ -152,7 +161,7 @@ func (c *client) do(ctx context.Context, method, path string, body io.Reader) (i
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, errorBytesMax))
 	if resp.StatusCode == http.StatusForbidden {
-		return nil, ErrNotReadOnly
+		return nil, serving.ErrNotReadOnly
 	}
 	return nil, errors.Join(fmt.Errorf("owner: %s", strings.TrimSpace(string(text))), err)
 }

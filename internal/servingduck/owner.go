@@ -16,6 +16,7 @@ import (
 	"github.com/duckdb/duckdb-go/v2"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 	sqlduck "github.com/clickledger/clickledger/sql/duckdb"
 )
 
@@ -141,13 +142,13 @@ func (o *owner) stageRows(ctx context.Context, rows iter.Seq2[schemas.MinuteRow,
 			return err
 		}
 		for r, err := range rows {
-			var counts [4]uint32
+			var counts serving.Counts
 			if err == nil {
-				counts, err = countsOf(&r)
+				counts, err = serving.CountsOf(&r)
 			}
 			if err == nil {
 				err = appender.AppendRow(time.UnixMilli(r.MinuteMillis).UTC(), r.AdvertiserID, r.CampaignID,
-					r.AdID, r.DeviceType, r.CountryCode, counts[0], counts[1], counts[2], counts[3],
+					r.AdID, r.DeviceType, r.CountryCode, counts.Raw, counts.Duplicate, counts.Invalid, counts.Unique,
 					r.SpendMicros, r.Version)
 			}
 			if err != nil {
@@ -161,17 +162,6 @@ func (o *owner) stageRows(ctx context.Context, rows iter.Seq2[schemas.MinuteRow,
 func (o *owner) clearStage(ctx context.Context) error {
 	_, err := o.writer.ExecContext(ctx, "truncate temp.main.stage")
 	return err
-}
-
-// countsOf narrows the counts to the 32 bits of the lesson's columns.
-func countsOf(r *schemas.MinuteRow) (counts [4]uint32, err error) {
-	for i, n := range [4]int64{r.RawClicks, r.DuplicateClicks, r.InvalidClicks, r.UniqueClicks} {
-		if n < 0 || n > 1<<32-1 {
-			return counts, fmt.Errorf("a row of minute %d has a count of %d: not 32 bits", r.MinuteMillis, n)
-		}
-		counts[i] = uint32(n)
-	}
-	return counts, nil
 }
 
 // inTx runs work in a transaction of the writer.

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // childURL names the store that a re-executed test binary owns until its stdin is closed.
@@ -43,7 +44,7 @@ func child(storeURL string) error {
 			return err
 		}
 		err := s.Upsert(context.Background(), []schemas.MinuteRow{row(0, "a", 3, version)},
-			Progress{WatermarkMillis: int64(version), PolicyHash: "p"})
+			serving.Progress{WatermarkMillis: int64(version), PolicyHash: "p"})
 		if err != nil {
 			return err
 		}
@@ -105,35 +106,35 @@ func TestThroughAnotherProcess(t *testing.T) {
 	if s.IsOwner() {
 		t.Fatal("two owners")
 	}
-	wantRows(t, s, Current, row(0, "a", 3, 7))
+	wantRows(t, s, serving.Current, row(0, "a", 3, 7))
 	progress, err := s.LoadProgress(t.Context())
-	if want := (Progress{WatermarkMillis: 7, PolicyHash: "p"}); err != nil || !reflect.DeepEqual(progress, want) {
+	if want := (serving.Progress{WatermarkMillis: 7, PolicyHash: "p"}); err != nil || !reflect.DeepEqual(progress, want) {
 		t.Errorf("progress: got %+v, %v", progress, err)
 	}
-	if err := s.Upsert(t.Context(), nil, Progress{}); !errors.Is(err, ErrNotOwner) {
+	if err := s.Upsert(t.Context(), nil, serving.Progress{}); !errors.Is(err, ErrNotOwner) {
 		t.Errorf("upsert: got %v", err)
 	}
 	rows := make([]schemas.MinuteRow, 10_000) // more than a batch of the transfer
 	for i := range rows {
 		rows[i] = row(int64(i/100), fmt.Sprintf("ad-%05d", i), int64(i+1), 100)
 	}
-	if err := s.PublishFinal(t.Context(), FinalDay{day, day + dayMillis}, rows); err != nil {
+	if err := s.PublishFinal(t.Context(), serving.FinalDay{DayMillis: day, CutMillis: day + serving.DayMillis}, rows); err != nil {
 		t.Fatal(err)
 	}
 	for i := range rows {
 		rows[i].IsFinal = true
 	}
-	wantRows(t, s, Current, rows...)
-	if err := s.PublishFinal(t.Context(), FinalDay{day, day + 1}, nil); err == nil || errors.Is(err, ErrOwnerGone) {
+	wantRows(t, s, serving.Current, rows...)
+	if err := s.PublishFinal(t.Context(), serving.FinalDay{DayMillis: day, CutMillis: day + 1}, nil); err == nil || errors.Is(err, ErrOwnerGone) {
 		t.Errorf("bad cut: got %v", err)
 	}
 	owner.tell(8) // the owner goes on writing
-	wantRows(t, s, Provisional, row(0, "a", 3, 8))
+	wantRows(t, s, serving.Provisional, row(0, "a", 3, 8))
 	owner.end()
 	if _, err := s.LoadProgress(t.Context()); !errors.Is(err, ErrOwnerGone) {
 		t.Errorf("after the owner's end: got %v", err)
 	}
-	for _, err := range s.Rows(t.Context(), Current, Range{}) {
+	for _, err := range s.Rows(t.Context(), serving.Current, serving.Range{}) {
 		if !errors.Is(err, ErrOwnerGone) {
 			t.Errorf("rows after the owner's end: got %v", err)
 		}
@@ -142,7 +143,7 @@ func TestThroughAnotherProcess(t *testing.T) {
 	if !heir.IsOwner() {
 		t.Error("the lock was not dropped")
 	}
-	wantRows(t, heir, Current, rows...)
+	wantRows(t, heir, serving.Current, rows...)
 }
 
 func TestKilledOwner(t *testing.T) {
@@ -162,13 +163,13 @@ func TestKilledOwner(t *testing.T) {
 	if !s.IsOwner() {
 		t.Fatal("the killed owner still owns the file")
 	}
-	wantRows(t, s, Current, row(0, "a", 3, 2)) // what was acknowledged is there
+	wantRows(t, s, serving.Current, row(0, "a", 3, 2)) // what was acknowledged is there
 	progress, err := s.LoadProgress(t.Context())
 	if err != nil || progress.WatermarkMillis != 2 {
 		t.Errorf("progress: got %+v, %v", progress, err)
 	}
 	remote := open(t, "duckdb://"+path, Options{}) // by the new sidecar
-	wantRows(t, remote, Current, row(0, "a", 3, 2))
+	wantRows(t, remote, serving.Current, row(0, "a", 3, 2))
 }
 
 func TestSidecarIsPrivateAndNeeded(t *testing.T) {

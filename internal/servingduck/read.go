@@ -16,11 +16,12 @@ import (
 	"github.com/duckdb/duckdb-go/v2"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 	sqlduck "github.com/clickledger/clickledger/sql/duckdb"
 )
 
-func (o *owner) LoadProgress(ctx context.Context) (Progress, error) {
-	var p Progress
+func (o *owner) LoadProgress(ctx context.Context) (serving.Progress, error) {
+	var p serving.Progress
 	// One statement, so that both tables are read as of one moment.
 	rows, err := o.db.QueryContext(ctx, sqlduck.SQL("serving_progress"))
 	if err != nil {
@@ -31,7 +32,7 @@ func (o *owner) LoadProgress(ctx context.Context) (Progress, error) {
 		var partition sql.Null[int32]
 		var next sql.Null[int64]
 		if err := rows.Scan(&p.WatermarkMillis, &p.IsDrained, &p.PolicyHash, &partition, &next); err != nil {
-			return Progress{}, fmt.Errorf("load progress: %w", err)
+			return serving.Progress{}, fmt.Errorf("load progress: %w", err)
 		}
 		if partition.Valid {
 			if p.NextOffsets == nil {
@@ -41,16 +42,22 @@ func (o *owner) LoadProgress(ctx context.Context) (Progress, error) {
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return Progress{}, fmt.Errorf("load progress: %w", err)
+		return serving.Progress{}, fmt.Errorf("load progress: %w", err)
 	}
 	return p, nil
 }
 
-func (o *owner) ExportParquet(ctx context.Context, layer Layer, r Range, path string) (err error) {
-	switch layer {
-	case Current, Provisional, Final:
-	default:
-		return fmt.Errorf("export rows: unknown layer %q", layer)
+func (o *owner) Epoch(ctx context.Context) (uint64, error) {
+	var version uint64
+	if err := o.db.QueryRowContext(ctx, sqlduck.SQL("serving_max_version")).Scan(&version); err != nil {
+		return 0, fmt.Errorf("load the epoch: %w", err)
+	}
+	return version >> serving.EpochShift, nil
+}
+
+func (o *owner) ExportParquet(ctx context.Context, layer serving.Layer, r serving.Range, path string) (err error) {
+	if err := layer.Check(); err != nil {
+		return fmt.Errorf("export rows: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -106,11 +113,11 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-func (o *owner) Rows(ctx context.Context, layer Layer, r Range) iter.Seq2[schemas.MinuteRow, error] {
+func (o *owner) Rows(ctx context.Context, layer serving.Layer, r serving.Range) iter.Seq2[schemas.MinuteRow, error] {
 	return rowsByExport(ctx, o.tempDir, func(path string) error { return o.ExportParquet(ctx, layer, r, path) })
 }
 
-func (o *owner) Query(ctx context.Context, query string, args ...any) (*Table, error) {
+func (o *owner) Query(ctx context.Context, query string, args ...any) (*serving.Table, error) {
 	conn, err := o.db.Conn(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("query: %w", err)
@@ -143,13 +150,13 @@ func checkReads(conn *sql.Conn, query string) error {
 		}
 		kind, err := prepared.(*duckdb.Stmt).StatementType()
 		if err == nil && kind != duckdb.STATEMENT_TYPE_SELECT && kind != duckdb.STATEMENT_TYPE_EXPLAIN {
-			err = ErrNotReadOnly
+			err = serving.ErrNotReadOnly
 		}
 		return errors.Join(err, prepared.Close())
 	})
 }
 
-func readTable(ctx context.Context, conn *sql.Conn, query string, args []any) (*Table, error) {
+func readTable(ctx context.Context, conn *sql.Conn, query string, args []any) (*serving.Table, error) {
 	rows, err := conn.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -159,13 +166,13 @@ func readTable(ctx context.Context, conn *sql.Conn, query string, args []any) (*
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{}
+	t := &serving.Table{}
 	for _, column := range types {
 		t.Columns = append(t.Columns, column.Name())
 		t.Types = append(t.Types, column.DatabaseTypeName())
 	}
 	for rows.Next() {
-		if len(t.Rows) == MaxQueryRows {
+		if len(t.Rows) == serving.MaxQueryRows {
 			t.IsTruncated = true
 			break
 		}

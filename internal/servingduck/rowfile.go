@@ -12,37 +12,12 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 	sqlduck "github.com/clickledger/clickledger/sql/duckdb"
 )
 
 // rowBatch is how many rows are written to a Parquet file at a time.
 const rowBatch = 4096
-
-// fileRow is a row of a file that is sent to the owner.
-type fileRow struct {
-	ClickMinute     int64  `parquet:"click_minute,timestamp(microsecond)"`
-	AdvertiserID    string `parquet:"advertiser_id"`
-	CampaignID      string `parquet:"campaign_id"`
-	AdID            string `parquet:"ad_id"`
-	DeviceType      string `parquet:"device_type"`
-	CountryCode     string `parquet:"country_code"`
-	RawClicks       int64  `parquet:"raw_clicks"`
-	DuplicateClicks int64  `parquet:"duplicate_clicks"`
-	InvalidClicks   int64  `parquet:"invalid_clicks"`
-	UniqueClicks    int64  `parquet:"unique_clicks"`
-	SpendMicros     int64  `parquet:"spend_micros"`
-	Version         uint64 `parquet:"version"`
-	IsFinal         bool   `parquet:"is_final"`
-}
-
-func fileRowOf(r *schemas.MinuteRow) fileRow {
-	return fileRow{
-		ClickMinute: r.MinuteMillis * 1000, AdvertiserID: r.AdvertiserID, CampaignID: r.CampaignID,
-		AdID: r.AdID, DeviceType: r.DeviceType, CountryCode: r.CountryCode,
-		RawClicks: r.RawClicks, DuplicateClicks: r.DuplicateClicks, InvalidClicks: r.InvalidClicks,
-		UniqueClicks: r.UniqueClicks, SpendMicros: r.SpendMicros, Version: r.Version, IsFinal: r.IsFinal,
-	}
-}
 
 // rowsByExport exports to a temporary file, yields its rows and removes it.
 func rowsByExport(ctx context.Context, dir string, export func(path string) error) iter.Seq2[schemas.MinuteRow, error] {
@@ -106,13 +81,13 @@ func scanRows(ctx context.Context, path string, each func(schemas.MinuteRow) boo
 
 // writeRows writes the rows as Parquet in the given order.
 func writeRows(w io.Writer, rows []schemas.MinuteRow) error {
-	writer := parquet.NewGenericWriter[fileRow](w, parquet.Compression(&parquet.Zstd))
-	batch := make([]fileRow, 0, rowBatch)
+	writer := parquet.NewGenericWriter[serving.FileRow](w, parquet.Compression(&parquet.Zstd))
+	batch := make([]serving.FileRow, 0, rowBatch)
 	for len(rows) > 0 {
 		n := min(len(rows), rowBatch)
 		batch = batch[:0]
 		for i := range rows[:n] {
-			batch = append(batch, fileRowOf(&rows[i]))
+			batch = append(batch, serving.FileRowOf(&rows[i]))
 		}
 		if _, err := writer.Write(batch); err != nil {
 			return err

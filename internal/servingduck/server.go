@@ -14,6 +14,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // Limits of the owner's API.
@@ -52,6 +54,7 @@ func startServer(o *owner) (*server, error) {
 	s := &server{owner: o, done: make(chan error, 1)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/progress", s.progress)
+	mux.HandleFunc("GET /v1/epoch", s.epoch)
 	mux.HandleFunc("GET /v1/rows", s.rows)
 	mux.HandleFunc("POST /v1/final", s.final)
 	mux.HandleFunc("POST /v1/query", s.query)
@@ -97,6 +100,11 @@ func (s *server) progress(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, p, err)
 }
 
+func (s *server) epoch(w http.ResponseWriter, r *http.Request) {
+	epoch, err := s.owner.Epoch(r.Context())
+	s.reply(w, epoch, err)
+}
+
 func (s *server) rows(w http.ResponseWriter, r *http.Request) {
 	numbers, err := formNumbers(r, "from", "to")
 	if err != nil {
@@ -106,8 +114,8 @@ func (s *server) rows(w http.ResponseWriter, r *http.Request) {
 	path, err := tempName(s.owner.tempDir)
 	if err == nil {
 		defer os.Remove(path)
-		layer := Layer(r.FormValue("layer"))
-		err = s.owner.ExportParquet(r.Context(), layer, Range{numbers[0], numbers[1]}, path)
+		layer := serving.Layer(r.FormValue("layer"))
+		err = s.owner.ExportParquet(r.Context(), layer, serving.Range{FromMillis: numbers[0], ToMillis: numbers[1]}, path)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -122,13 +130,13 @@ func (s *server) final(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	err = s.publishBody(r.Context(), FinalDay{numbers[0], numbers[1]}, http.MaxBytesReader(w, r.Body, publishBytesMax))
+	err = s.publishBody(r.Context(), serving.FinalDay{DayMillis: numbers[0], CutMillis: numbers[1]}, http.MaxBytesReader(w, r.Body, publishBytesMax))
 	s.reply(w, true, err)
 }
 
 // publishBody stores the body first: a Parquet file is read from its end, and nothing may be
 // published from a body that was cut off.
-func (s *server) publishBody(ctx context.Context, day FinalDay, body io.Reader) error {
+func (s *server) publishBody(ctx context.Context, day serving.FinalDay, body io.Reader) error {
 	path, err := tempName(s.owner.tempDir)
 	if err != nil {
 		return err
@@ -152,7 +160,7 @@ func (s *server) query(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) reply(w http.ResponseWriter, value any, err error) {
 	switch {
-	case errors.Is(err, ErrNotReadOnly):
+	case errors.Is(err, serving.ErrNotReadOnly):
 		http.Error(w, err.Error(), http.StatusForbidden)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusInternalServerError)

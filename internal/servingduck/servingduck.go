@@ -7,23 +7,23 @@
 // through the owner, by the same interface. Ownership is a lock on <file>.lock, which the kernel
 // drops with the process: after kill -9 the next Open owns the file.
 //
-// Guarantees: every write is one transaction, durable when it returns. Provisional rows (of the
-// stream) and final rows (of the batch layer) are kept apart; csp_analytics.ad_clicks_hourly shows
-// the final rows of a day below its cut and the provisional rows of all other minutes. Publishing
-// final rows never touches the provisional ones. Units: Unix milliseconds UTC, int64 micros.
+// Guarantees: every write is one transaction, durable when it returns; Upsert stores rows and
+// progress in the same one, and only the owner may call it. Provisional rows (of the stream) and
+// final rows (of the batch layer) are kept apart; csp_analytics.ad_clicks_hourly shows the final
+// rows of a day below its cut and the provisional rows of all other minutes. Publishing final rows
+// never touches the provisional ones. Units: Unix milliseconds UTC, int64 micros.
 package servingduck
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"net/url"
 	"path/filepath"
 	"time"
 
-	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 var (
@@ -35,73 +35,7 @@ var (
 	// ErrOwnerGone is returned where the process that owned the file does not answer any more. The
 	// call had no effect or its whole effect; open the store again and repeat it.
 	ErrOwnerGone = errors.New("the owner of the file does not answer")
-	// ErrNotReadOnly is returned by Query for anything but one reading statement.
-	ErrNotReadOnly = errors.New("only one statement that reads is allowed")
 )
-
-// Progress is how far the stream has published. It is stored in the transaction of the rows.
-type Progress struct {
-	WatermarkMillis int64           // W: every window that ends at or before W is published
-	NextOffsets     map[int32]int64 // by partition, the next offset to read
-	IsDrained       bool            // the stream has published all that it read, and stopped
-	PolicyHash      string          // of the policy that judged the rows; empty: nothing was stored yet
-}
-
-// Layer says which rows are meant.
-type Layer string
-
-// The layers. Current is what a reader of ad_clicks_hourly sees.
-const (
-	Current     Layer = "current"
-	Provisional Layer = "provisional"
-	Final       Layer = "final"
-)
-
-// Range is the minutes in [FromMillis, ToMillis).
-type Range struct{ FromMillis, ToMillis int64 }
-
-// FinalDay names what PublishFinal makes final: the minutes in [DayMillis, CutMillis). DayMillis
-// is the start of a UTC day, CutMillis a whole minute up to the start of the next day.
-type FinalDay struct{ DayMillis, CutMillis int64 }
-
-// Serving is the store as jobs use it, whether they own the file or work through its owner.
-type Serving interface {
-	// Upsert stores provisional rows and the progress in one transaction. A row replaces the stored
-	// one of its key only if its version is not lower; of two rows with one key the higher version
-	// stands, of equal ones the later. Final rows are refused. ErrNotOwner without ownership.
-	Upsert(ctx context.Context, rows []schemas.MinuteRow, progress Progress) error
-	// LoadProgress returns what the last Upsert stored, the zero Progress where there was none.
-	LoadProgress(ctx context.Context) (Progress, error)
-	// Rows yields the rows of the range in key order, as of one moment. It ends with the first error.
-	Rows(ctx context.Context, layer Layer, r Range) iter.Seq2[schemas.MinuteRow, error]
-	// ExportParquet writes the rows of the range in key order, by a temporary file and a rename.
-	// Columns: click_minute (timestamp UTC), advertiser_id, campaign_id, ad_id, device_type,
-	// country_code, raw_clicks, duplicate_clicks, invalid_clicks, unique_clicks, spend_micros
-	// (int64), version (uint64), is_final.
-	ExportParquet(ctx context.Context, layer Layer, r Range, path string) error
-	// PublishFinal makes a day final below its cut, in one transaction: the rows, unique by key,
-	// replace the final rows of [day, cut), and hide every provisional row there, those of keys that
-	// the batch layer does not have included. The cut of a day never goes back: with a lower one the
-	// minutes between stay final as they are. Provisional rows are kept for reconciliation.
-	PublishFinal(ctx context.Context, day FinalDay, rows []schemas.MinuteRow) error
-	// Query runs one reading statement. At most MaxQueryRows rows are returned. Arguments may be
-	// nil, bool, int64, float64, string or time.Time; results are these, uint64 and text.
-	Query(ctx context.Context, query string, args ...any) (*Table, error)
-	// Close gives the file free. The owner's clients get ErrOwnerGone from then on.
-	Close() error
-}
-
-// Table is the result of a query. Values are nil, bool, int64, uint64, float64, string or
-// time.Time; decimals and everything else are text.
-type Table struct {
-	Columns     []string
-	Types       []string // DuckDB's names
-	Rows        [][]any
-	IsTruncated bool // there were more than MaxQueryRows
-}
-
-// MaxQueryRows limits the rows of a Query.
-const MaxQueryRows = 100_000
 
 // Options configures Open. The zero value is usable.
 type Options struct {
@@ -145,7 +79,7 @@ func (o Options) withDefaults() Options {
 
 // Store is an open serving store.
 type Store struct {
-	Serving
+	serving.Store
 	isOwner bool
 }
 
@@ -174,12 +108,12 @@ func Open(ctx context.Context, rawURL string, opts Options) (*Store, error) {
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("open serving store %s: %w", path, err), lock.Close())
 			}
-			return &Store{Serving: owner, isOwner: true}, nil
+			return &Store{Store: owner, isOwner: true}, nil
 		}
 		if !opts.MustOwn {
 			client, err := openClient(ctx, path, opts)
 			if err == nil {
-				return &Store{Serving: client}, nil
+				return &Store{Store: client}, nil
 			}
 			last = errors.Join(ErrOwned, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 var day = time.Date(2026, 11, 10, 0, 0, 0, 0, time.UTC).UnixMilli()
@@ -51,17 +52,17 @@ func final(r schemas.MinuteRow) schemas.MinuteRow {
 	return r
 }
 
-func upsert(t *testing.T, s Serving, rows ...schemas.MinuteRow) {
+func upsert(t *testing.T, s serving.Store, rows ...schemas.MinuteRow) {
 	t.Helper()
-	if err := s.Upsert(t.Context(), rows, Progress{PolicyHash: "p"}); err != nil {
+	if err := s.Upsert(t.Context(), rows, serving.Progress{PolicyHash: "p"}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func read(t *testing.T, s Serving, layer Layer) []schemas.MinuteRow {
+func read(t *testing.T, s serving.Store, layer serving.Layer) []schemas.MinuteRow {
 	t.Helper()
 	var rows []schemas.MinuteRow
-	for r, err := range s.Rows(t.Context(), layer, Range{day, day + dayMillis}) {
+	for r, err := range s.Rows(t.Context(), layer, serving.Range{FromMillis: day, ToMillis: day + serving.DayMillis}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +71,7 @@ func read(t *testing.T, s Serving, layer Layer) []schemas.MinuteRow {
 	return rows
 }
 
-func wantRows(t *testing.T, s Serving, layer Layer, want ...schemas.MinuteRow) {
+func wantRows(t *testing.T, s serving.Store, layer serving.Layer, want ...schemas.MinuteRow) {
 	t.Helper()
 	if got := read(t, s, layer); !reflect.DeepEqual(got, want) {
 		t.Errorf("%s rows: got  %+v\nwant %+v", layer, got, want)
@@ -81,32 +82,32 @@ func TestUpsertNeverGoesBack(t *testing.T) {
 	t.Parallel()
 	s, _ := setup(t)
 	upsert(t, s, row(1, "b", 5, 5), row(0, "a", 3, 3))
-	wantRows(t, s, Current, row(0, "a", 3, 3), row(1, "b", 5, 5))
+	wantRows(t, s, serving.Current, row(0, "a", 3, 3), row(1, "b", 5, 5))
 	upsert(t, s, row(0, "a", 2, 2), row(1, "b", 6, 6), row(1, "c", 2, 2)) // older, newer, new
-	wantRows(t, s, Current, row(0, "a", 3, 3), row(1, "b", 6, 6), row(1, "c", 2, 2))
+	wantRows(t, s, serving.Current, row(0, "a", 3, 3), row(1, "b", 6, 6), row(1, "c", 2, 2))
 	upsert(t, s, row(0, "a", 4, 3)) // an equal version replaces
-	wantRows(t, s, Current, row(0, "a", 4, 3), row(1, "b", 6, 6), row(1, "c", 2, 2))
+	wantRows(t, s, serving.Current, row(0, "a", 4, 3), row(1, "b", 6, 6), row(1, "c", 2, 2))
 	upsert(t, s, row(0, "a", 9, 9), row(0, "a", 8, 8), row(2, "d", 2, 1), row(2, "d", 3, 1)) // twice in one call
-	wantRows(t, s, Current, row(0, "a", 9, 9), row(1, "b", 6, 6), row(1, "c", 2, 2), row(2, "d", 3, 1))
-	if err := s.Upsert(t.Context(), []schemas.MinuteRow{final(row(0, "a", 1, 99))}, Progress{}); err == nil {
+	wantRows(t, s, serving.Current, row(0, "a", 9, 9), row(1, "b", 6, 6), row(1, "c", 2, 2), row(2, "d", 3, 1))
+	if err := s.Upsert(t.Context(), []schemas.MinuteRow{final(row(0, "a", 1, 99))}, serving.Progress{}); err == nil {
 		t.Error("a final row was upserted")
 	}
 	tooMany := row(0, "a", 1<<32, 99)
-	if err := s.Upsert(t.Context(), []schemas.MinuteRow{row(0, "x", 2, 2), tooMany}, Progress{}); err == nil {
+	if err := s.Upsert(t.Context(), []schemas.MinuteRow{row(0, "x", 2, 2), tooMany}, serving.Progress{}); err == nil {
 		t.Error("a count over 32 bits was stored")
 	}
-	wantRows(t, s, Current, row(0, "a", 9, 9), row(1, "b", 6, 6), row(1, "c", 2, 2), row(2, "d", 3, 1))
+	wantRows(t, s, serving.Current, row(0, "a", 9, 9), row(1, "b", 6, 6), row(1, "c", 2, 2), row(2, "d", 3, 1))
 }
 
 func TestProgressIsStoredWithTheRows(t *testing.T) {
 	t.Parallel()
 	s, storeURL := setup(t)
 	got, err := s.LoadProgress(t.Context())
-	if err != nil || !reflect.DeepEqual(got, Progress{}) {
+	if err != nil || !reflect.DeepEqual(got, serving.Progress{}) {
 		t.Fatalf("new store: got %+v, %v", got, err)
 	}
-	want := Progress{WatermarkMillis: day, NextOffsets: map[int32]int64{0: 7, 3: 1 << 40}, PolicyHash: "p", IsDrained: true}
-	if err := s.Upsert(t.Context(), []schemas.MinuteRow{row(0, "a", 2, 2)}, Progress{PolicyHash: "p", NextOffsets: map[int32]int64{9: 9}}); err != nil {
+	want := serving.Progress{WatermarkMillis: day, NextOffsets: map[int32]int64{0: 7, 3: 1 << 40}, PolicyHash: "p", IsDrained: true}
+	if err := s.Upsert(t.Context(), []schemas.MinuteRow{row(0, "a", 2, 2)}, serving.Progress{PolicyHash: "p", NextOffsets: map[int32]int64{9: 9}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Upsert(t.Context(), nil, want); err != nil {
@@ -119,7 +120,7 @@ func TestProgressIsStoredWithTheRows(t *testing.T) {
 	if got, err = s.LoadProgress(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
-	wantRows(t, s, Current, row(0, "a", 2, 2))
+	wantRows(t, s, serving.Current, row(0, "a", 2, 2))
 }
 
 func TestPublishFinal(t *testing.T) {
@@ -129,24 +130,24 @@ func TestPublishFinal(t *testing.T) {
 	upsert(t, s, provisional...)
 	publish := func(cutMinute int64, rows ...schemas.MinuteRow) {
 		t.Helper()
-		if err := s.PublishFinal(t.Context(), FinalDay{day, day + cutMinute*minute}, rows); err != nil {
+		if err := s.PublishFinal(t.Context(), serving.FinalDay{DayMillis: day, CutMillis: day + cutMinute*minute}, rows); err != nil {
 			t.Fatal(err)
 		}
 	}
 	publish(5, row(0, "a", 9, 100), row(1, "new", 2, 100))
 	// Below the cut final rows alone; a key that the batch does not have is gone. The cut itself is provisional.
-	wantRows(t, s, Current, final(row(0, "a", 9, 100)), final(row(1, "new", 2, 100)), row(5, "a", 4, 4))
-	wantRows(t, s, Provisional, provisional...)
+	wantRows(t, s, serving.Current, final(row(0, "a", 9, 100)), final(row(1, "new", 2, 100)), row(5, "a", 4, 4))
+	wantRows(t, s, serving.Provisional, provisional...)
 
 	upsert(t, s, row(0, "a", 5, 200), row(0, "late", 2, 2)) // a late pane does not touch what is final
-	wantRows(t, s, Current, final(row(0, "a", 9, 100)), final(row(1, "new", 2, 100)), row(5, "a", 4, 4))
+	wantRows(t, s, serving.Current, final(row(0, "a", 9, 100)), final(row(1, "new", 2, 100)), row(5, "a", 4, 4))
 
 	publish(6, row(0, "a", 10, 101), row(5, "a", 4, 101)) // again, further: replaces, not adds
-	wantRows(t, s, Current, final(row(0, "a", 10, 101)), final(row(5, "a", 4, 101)))
+	wantRows(t, s, serving.Current, final(row(0, "a", 10, 101)), final(row(5, "a", 4, 101)))
 	publish(1, row(0, "a", 11, 102)) // a lower cut leaves the rest as it is
-	wantRows(t, s, Current, final(row(0, "a", 11, 102)), final(row(5, "a", 4, 101)))
-	wantRows(t, s, Final, final(row(0, "a", 11, 102)), final(row(5, "a", 4, 101)))
-	wantRows(t, s, Provisional, row(0, "a", 5, 200), row(0, "gone", 2, 2), row(0, "late", 2, 2), row(5, "a", 4, 4))
+	wantRows(t, s, serving.Current, final(row(0, "a", 11, 102)), final(row(5, "a", 4, 101)))
+	wantRows(t, s, serving.Final, final(row(0, "a", 11, 102)), final(row(5, "a", 4, 101)))
+	wantRows(t, s, serving.Provisional, row(0, "a", 5, 200), row(0, "gone", 2, 2), row(0, "late", 2, 2), row(5, "a", 4, 4))
 }
 
 func TestPublishFinalRefuses(t *testing.T) {
@@ -155,21 +156,21 @@ func TestPublishFinalRefuses(t *testing.T) {
 	upsert(t, s, row(0, "a", 3, 3))
 	tests := []struct {
 		name string
-		day  FinalDay
+		day  serving.FinalDay
 		rows []schemas.MinuteRow
 	}{
-		{"not a day", FinalDay{day + minute, day + 2*minute}, nil},
-		{"not a whole minute", FinalDay{day, day + 1}, nil},
-		{"cut after the day", FinalDay{day, day + dayMillis + minute}, nil},
-		{"row at the cut", FinalDay{day, day + minute}, []schemas.MinuteRow{row(0, "a", 1, 1), row(1, "a", 1, 1)}},
-		{"row before the day", FinalDay{day, day + minute}, []schemas.MinuteRow{row(-1, "a", 1, 1)}},
-		{"key twice", FinalDay{day, day + minute}, []schemas.MinuteRow{row(0, "a", 1, 1), row(0, "a", 1, 2)}},
+		{"not a day", serving.FinalDay{DayMillis: day + minute, CutMillis: day + 2*minute}, nil},
+		{"not a whole minute", serving.FinalDay{DayMillis: day, CutMillis: day + 1}, nil},
+		{"cut after the day", serving.FinalDay{DayMillis: day, CutMillis: day + serving.DayMillis + minute}, nil},
+		{"row at the cut", serving.FinalDay{DayMillis: day, CutMillis: day + minute}, []schemas.MinuteRow{row(0, "a", 1, 1), row(1, "a", 1, 1)}},
+		{"row before the day", serving.FinalDay{DayMillis: day, CutMillis: day + minute}, []schemas.MinuteRow{row(-1, "a", 1, 1)}},
+		{"key twice", serving.FinalDay{DayMillis: day, CutMillis: day + minute}, []schemas.MinuteRow{row(0, "a", 1, 1), row(0, "a", 1, 2)}},
 	}
 	for _, tt := range tests {
 		if err := s.PublishFinal(t.Context(), tt.day, tt.rows); err == nil {
 			t.Errorf("%s: got no error", tt.name)
 		}
-		wantRows(t, s, Current, row(0, "a", 3, 3)) // nothing half-written
+		wantRows(t, s, serving.Current, row(0, "a", 3, 3)) // nothing half-written
 	}
 }
 
@@ -186,7 +187,7 @@ func TestTableOfTheLesson(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Table{
+	want := &serving.Table{
 		Columns: []string{"click_minute", "ad_id", "advertiser_id", "campaign_id", "device_type", "country_code", "raw_clicks",
 			"unique_clicks", "total_spend", "version", "duplicate_clicks", "invalid_clicks", "spend_micros", "is_final"},
 		Types: []string{"TIMESTAMP", "VARCHAR", "VARCHAR", "VARCHAR", "VARCHAR", "VARCHAR", "UINTEGER",
@@ -206,7 +207,7 @@ func TestQueryOnlyReads(t *testing.T) {
 	s, storeURL := setup(t)
 	remote := open(t, storeURL, Options{})
 	upsert(t, s, row(0, "a", 3, 3))
-	for name, serving := range map[string]Serving{"owner": s, "client": remote} {
+	for name, store := range map[string]serving.Store{"owner": s, "client": remote} {
 		for _, query := range []string{
 			"delete from csp_analytics.minutes_provisional",
 			"drop table csp_analytics.minutes_provisional",
@@ -215,28 +216,28 @@ func TestQueryOnlyReads(t *testing.T) {
 			"set threads = 1",
 			"begin transaction",
 		} {
-			if _, err := serving.Query(t.Context(), query); !errors.Is(err, ErrNotReadOnly) {
+			if _, err := store.Query(t.Context(), query); !errors.Is(err, serving.ErrNotReadOnly) {
 				t.Errorf("%s: %s: got %v", name, query, err)
 			}
 		}
 		for _, query := range []string{"select 1; drop table csp_analytics.minutes_provisional", "", "selct", "select nope"} {
-			if _, err := serving.Query(t.Context(), query); err == nil {
+			if _, err := store.Query(t.Context(), query); err == nil {
 				t.Errorf("%s: %s: got no error", name, query)
 			}
 		}
-		got, err := serving.Query(t.Context(), "select count(*), null, 'nan'::double > 1, [1, 2], -5::hugeint from csp_analytics.minutes_provisional where raw_clicks = $1", 3)
+		got, err := store.Query(t.Context(), "select count(*), null, 'nan'::double > 1, [1, 2], -5::hugeint from csp_analytics.minutes_provisional where raw_clicks = $1", 3)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if want := [][]any{{int64(1), nil, true, "[1,2]", "-5"}}; !reflect.DeepEqual(got.Rows, want) {
 			t.Errorf("%s: got %#v, want %#v", name, got.Rows, want)
 		}
-		explained, err := serving.Query(t.Context(), "explain select 1")
+		explained, err := store.Query(t.Context(), "explain select 1")
 		if err != nil || len(explained.Rows) == 0 {
 			t.Errorf("%s: explain: got %v", name, err)
 		}
 	}
-	wantRows(t, s, Current, row(0, "a", 3, 3))
+	wantRows(t, s, serving.Current, row(0, "a", 3, 3))
 }
 
 func TestExportParquet(t *testing.T) {
@@ -244,7 +245,7 @@ func TestExportParquet(t *testing.T) {
 	s, _ := setup(t)
 	upsert(t, s, row(0, "a", 3, 3), row(1, "b", 4, 4), row(1440, "tomorrow", 2, 2))
 	path := filepath.Join(t.TempDir(), "rows.parquet")
-	if err := s.ExportParquet(t.Context(), Current, Range{day, day + dayMillis}, path); err != nil {
+	if err := s.ExportParquet(t.Context(), serving.Current, serving.Range{FromMillis: day, ToMillis: day + serving.DayMillis}, path); err != nil {
 		t.Fatal(err)
 	}
 	var got []schemas.MinuteRow
@@ -257,7 +258,7 @@ func TestExportParquet(t *testing.T) {
 	if want := []schemas.MinuteRow{row(0, "a", 3, 3), row(1, "b", 4, 4)}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}
-	if err := s.ExportParquet(t.Context(), "other", Range{}, path); err == nil {
+	if err := s.ExportParquet(t.Context(), "other", serving.Range{}, path); err == nil {
 		t.Error("unknown layer: got no error")
 	}
 	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".rows-*"))

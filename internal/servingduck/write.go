@@ -3,20 +3,20 @@ package servingduck
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
 	"time"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 	sqlduck "github.com/clickledger/clickledger/sql/duckdb"
 )
 
-func (o *owner) Upsert(ctx context.Context, rows []schemas.MinuteRow, progress Progress) error {
+func (o *owner) Upsert(ctx context.Context, rows []schemas.MinuteRow, progress serving.Progress) error {
 	o.writing.Lock()
 	defer o.writing.Unlock()
-	sorted, err := newestByKey(rows)
+	sorted, err := serving.NewestByKey(rows)
 	if err != nil {
 		return fmt.Errorf("upsert: %w", err)
 	}
@@ -68,36 +68,7 @@ func foldStage(ctx context.Context, tx *sql.Tx, sorted []*schemas.MinuteRow) err
 	return nil
 }
 
-// newestByKey returns the rows in key order, of each key the one with the highest version, the
-// last of equal ones.
-func newestByKey(rows []schemas.MinuteRow) ([]*schemas.MinuteRow, error) {
-	sorted := make([]*schemas.MinuteRow, len(rows))
-	isSorted := true
-	for i := range rows {
-		if rows[i].IsFinal {
-			return nil, errors.New("final rows are published, not upserted")
-		}
-		sorted[i] = &rows[i]
-		isSorted = isSorted && (i == 0 || rows[i-1].Compare(rows[i].MinuteKey) < 0)
-	}
-	if isSorted {
-		return sorted, nil
-	}
-	slices.SortStableFunc(sorted, func(a, b *schemas.MinuteRow) int { return a.Compare(b.MinuteKey) })
-	kept := sorted[:0]
-	for _, r := range sorted {
-		if n := len(kept); n > 0 && kept[n-1].MinuteKey == r.MinuteKey {
-			if r.Version >= kept[n-1].Version {
-				kept[n-1] = r
-			}
-			continue
-		}
-		kept = append(kept, r)
-	}
-	return kept, nil
-}
-
-func storeProgress(ctx context.Context, tx *sql.Tx, p Progress) error {
+func storeProgress(ctx context.Context, tx *sql.Tx, p serving.Progress) error {
 	exec := func(query string, args ...any) error {
 		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
 			return fmt.Errorf("store progress: %w", err)
@@ -129,7 +100,7 @@ func storeProgress(ctx context.Context, tx *sql.Tx, p Progress) error {
 	return nil
 }
 
-func (o *owner) PublishFinal(ctx context.Context, day FinalDay, rows []schemas.MinuteRow) error {
+func (o *owner) PublishFinal(ctx context.Context, day serving.FinalDay, rows []schemas.MinuteRow) error {
 	return o.publish(ctx, day, allOf(slices.Values(rows)))
 }
 
@@ -144,20 +115,8 @@ func allOf(rows iter.Seq[schemas.MinuteRow]) iter.Seq2[schemas.MinuteRow, error]
 	}
 }
 
-const dayMillis = 24 * 60 * 60 * 1000
-
-func (d FinalDay) check() error {
-	if d.DayMillis%dayMillis != 0 {
-		return fmt.Errorf("day %d is not the start of a UTC day", d.DayMillis)
-	}
-	if d.CutMillis%schemas.MinuteMillis != 0 || d.CutMillis < d.DayMillis || d.CutMillis > d.DayMillis+dayMillis {
-		return fmt.Errorf("cut %d is not a whole minute of day %d", d.CutMillis, d.DayMillis)
-	}
-	return nil
-}
-
-func (o *owner) publish(ctx context.Context, day FinalDay, rows iter.Seq2[schemas.MinuteRow, error]) error {
-	if err := day.check(); err != nil {
+func (o *owner) publish(ctx context.Context, day serving.FinalDay, rows iter.Seq2[schemas.MinuteRow, error]) error {
+	if err := day.Check(); err != nil {
 		return fmt.Errorf("publish final rows: %w", err)
 	}
 	o.writing.Lock()

@@ -13,10 +13,10 @@ import (
 
 	"github.com/clickledger/clickledger/internal/ledgerpg"
 	"github.com/clickledger/clickledger/internal/money"
-	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/jobs/analyst"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // copiesMax is how many copies of a click are explained.
@@ -34,8 +34,8 @@ type Config struct {
 
 // Serving is what the job needs of the serving store.
 type Serving interface {
-	LoadProgress(ctx context.Context) (servingduck.Progress, error)
-	Rows(ctx context.Context, layer servingduck.Layer, r servingduck.Range) iter.Seq2[schemas.MinuteRow, error]
+	LoadProgress(ctx context.Context) (serving.Progress, error)
+	Rows(ctx context.Context, layer serving.Layer, r serving.Range) iter.Seq2[schemas.MinuteRow, error]
 }
 
 // Ledger is what the job needs of the ledger.
@@ -107,8 +107,8 @@ func (e *explainer) addRows(ctx context.Context, r *Report) error {
 			MinuteMillis: minute, AdvertiserID: c.Fields.AdvertiserID, CampaignID: c.Fields.CampaignID, AdID: c.Fields.AdID,
 			DeviceType: c.Fields.DeviceType, CountryCode: c.Fields.CountryCode,
 		}
-		for layer, row := range map[servingduck.Layer]**Row{servingduck.Provisional: &c.Provisional, servingduck.Final: &c.Final} {
-			span := servingduck.Range{FromMillis: minute, ToMillis: minute + schemas.MinuteMillis}
+		for layer, row := range map[serving.Layer]**Row{serving.Provisional: &c.Provisional, serving.Final: &c.Final} {
+			span := serving.Range{FromMillis: minute, ToMillis: minute + schemas.MinuteMillis}
 			for got, err := range e.deps.Serving.Rows(ctx, layer, span) {
 				if err != nil {
 					return fmt.Errorf("read rows: %w", err)

@@ -17,8 +17,8 @@ import (
 	"github.com/clickledger/clickledger/internal/ledgerpg"
 	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/internal/reconcileduck"
-	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // DefaultCurrency is the ledger's currency where none is configured.
@@ -52,7 +52,7 @@ type Ledger interface {
 
 // Deps are what the job works with.
 type Deps struct {
-	Serving  servingduck.Serving
+	Serving  serving.Store
 	Ledger   Ledger // needed to post
 	Logger   *slog.Logger
 	Progress func(stage string, done, total int64)

@@ -10,11 +10,11 @@ import (
 
 	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/internal/objectstore"
-	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/jobs/archive"
 	"github.com/clickledger/clickledger/jobs/batch"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // run is one reconciliation.
@@ -25,7 +25,7 @@ type run struct {
 	dir   string
 
 	batch    *batch.Loaded
-	progress servingduck.Progress
+	progress serving.Progress
 	clicks   []batch.File // those that the batch judged by, near the day
 	dead     []batch.File
 	decided  []batch.File

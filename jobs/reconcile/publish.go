@@ -6,12 +6,9 @@ import (
 	"slices"
 
 	"github.com/clickledger/clickledger/internal/duckscan"
-	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
-
-// finalVersion is above every version of the stream.
-const finalVersion = 1 << 62
 
 // publish makes the batch's rows final. The rows of held advertisers stay as the stream has them.
 func (r *run) publish(ctx context.Context, rep *Report) error {
@@ -25,19 +22,19 @@ func (r *run) publish(ctx context.Context, rep *Report) error {
 			return found
 		}
 		rows = slices.DeleteFunc(rows, held)
-		day := servingduck.Range{FromMillis: r.dayStart, ToMillis: r.cut}
-		for row, err := range r.deps.Serving.Rows(ctx, servingduck.Provisional, day) {
+		day := serving.Range{FromMillis: r.dayStart, ToMillis: r.cut}
+		for row, err := range r.deps.Serving.Rows(ctx, serving.Provisional, day) {
 			if err != nil {
 				return err
 			}
 			if held(row) {
-				row.Version, row.IsFinal = finalVersion, true
+				row.Version, row.IsFinal = serving.FinalVersion, true
 				rows = append(rows, row)
 			}
 		}
 	}
 	rep.PublishedRows = int64(len(rows))
-	return r.deps.Serving.PublishFinal(ctx, servingduck.FinalDay{DayMillis: r.dayStart, CutMillis: r.cut}, rows)
+	return r.deps.Serving.PublishFinal(ctx, serving.FinalDay{DayMillis: r.dayStart, CutMillis: r.cut}, rows)
 }
 
 // batchRows reads the batch's rows below the cut.
@@ -62,7 +59,7 @@ func (r *run) batchRows(ctx context.Context) (rows []schemas.MinuteRow, err erro
 			rows = append(rows, schemas.MinuteRow{MinuteKey: schemas.MinuteKey{MinuteMillis: number(0)[i], AdvertiserID: text(1),
 				CampaignID: text(2), AdID: text(3), DeviceType: text(4), CountryCode: text(5)},
 				RawClicks: number(6)[i], DuplicateClicks: number(7)[i], InvalidClicks: number(8)[i],
-				UniqueClicks: number(9)[i], SpendMicros: number(10)[i], Version: finalVersion, IsFinal: true})
+				UniqueClicks: number(9)[i], SpendMicros: number(10)[i], Version: serving.FinalVersion, IsFinal: true})
 		}
 		return nil
 	})

@@ -16,9 +16,9 @@ import (
 	"github.com/clickledger/clickledger/internal/money"
 	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/internal/reconcileduck"
-	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/jobs/archive"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // topAdvertisers is how many the report names.
@@ -103,9 +103,9 @@ func (r *run) run(ctx context.Context) (*Report, error) {
 }
 
 func (r *run) compare(ctx context.Context) ([]reconcileduck.Advertiser, error) {
-	day := servingduck.Range{FromMillis: r.dayStart, ToMillis: r.cut}
+	day := serving.Range{FromMillis: r.dayStart, ToMillis: r.cut}
 	stream := r.temp("stream.parquet")
-	if err := r.deps.Serving.ExportParquet(ctx, servingduck.Provisional, day, stream); err != nil {
+	if err := r.deps.Serving.ExportParquet(ctx, serving.Provisional, day, stream); err != nil {
 		return nil, err
 	}
 	in := reconcileduck.Input{DayStartMillis: r.dayStart, CutMillis: r.cut,

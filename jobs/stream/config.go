@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/clickledger/clickledger/internal/kafkaio"
-	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // Defaults of Config.
@@ -49,7 +49,7 @@ type Config struct {
 
 // Deps are what the job works with.
 type Deps struct {
-	Serving  servingduck.Serving // nil: rows are counted, not stored (benchmarks)
+	Serving  serving.Store // nil: rows are counted, not stored (benchmarks)
 	Logger   *slog.Logger
 	Progress func(Stats) // called about once a second; may be nil
 	// Drain, when closed, makes the job behave as with UntilEnd from then on. May be nil.

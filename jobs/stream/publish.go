@@ -7,12 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
-
-// epochShift leaves the lower bits of a version to the number of records in the row.
-const epochShift = 40
 
 // publisher collects totals from all shards and stores them, newest version of each row, with the
 // watermark that all shards have reached.
@@ -51,8 +48,8 @@ func (p *publisher) loadFloor(ctx context.Context) error {
 		return nil
 	}
 	p.floor = map[schemas.MinuteKey]schemas.MinuteRow{}
-	again := servingduck.Range{FromMillis: p.oldest(), ToMillis: math.MaxInt64 / 1_000_000}
-	for row, err := range s.deps.Serving.Rows(ctx, servingduck.Provisional, again) {
+	again := serving.Range{FromMillis: p.oldest(), ToMillis: math.MaxInt64 / 1_000_000}
+	for row, err := range s.deps.Serving.Rows(ctx, serving.Provisional, again) {
 		if err != nil {
 			return fmt.Errorf("load published rows: %w", err)
 		}
@@ -109,7 +106,7 @@ func (p *publisher) take(b *schemas.RowBlock) error {
 		if err != nil {
 			return err
 		}
-		row.Version |= p.session.epoch << epochShift
+		row.Version |= p.session.epoch << serving.EpochShift
 		p.rows[row.MinuteKey] = row
 		if old, ok := p.floor[row.MinuteKey]; ok && reaches(&row, &old) {
 			delete(p.floor, row.MinuteKey)
@@ -143,7 +140,7 @@ func (p *publisher) flushIfDue(ctx context.Context) error {
 
 func (p *publisher) flush(ctx context.Context, watermark int64, final bool) error {
 	s := p.session
-	progress := servingduck.Progress{WatermarkMillis: watermark, IsDrained: final, PolicyHash: s.cfg.Policy.Hash(),
+	progress := serving.Progress{WatermarkMillis: watermark, IsDrained: final, PolicyHash: s.cfg.Policy.Hash(),
 		NextOffsets: map[int32]int64{}}
 	if final {
 		progress.WatermarkMillis = p.lastWatermark()

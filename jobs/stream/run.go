@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -131,16 +130,10 @@ func (s *session) loadProgress(ctx context.Context) error {
 	if s.start.PolicyHash == "" {
 		return nil
 	}
-	t, err := s.deps.Serving.Query(ctx, "select coalesce(max(version) // "+strconv.Itoa(1<<epochShift)+
-		", 0)::ubigint from csp_analytics.minutes_provisional")
-	if err != nil {
-		return fmt.Errorf("load the policy's epoch: %w", err)
+	if s.epoch, err = s.deps.Serving.Epoch(ctx); err != nil {
+		return err
 	}
-	epoch, ok := t.Rows[0][0].(uint64)
-	if !ok {
-		return fmt.Errorf("load the policy's epoch: %T is no number", t.Rows[0][0])
-	}
-	if s.epoch = epoch; s.start.PolicyHash != s.cfg.Policy.Hash() {
+	if s.start.PolicyHash != s.cfg.Policy.Hash() {
 		s.epoch++
 	}
 	return nil

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/clickledger/clickledger/internal/kafkaio"
-	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // sessions are the running jobs of this process by run ID: what the DoFns of a job share and
@@ -33,8 +33,8 @@ type session struct {
 	ctx      context.Context // of the job: cancelled when it is to stop
 
 	partitions []*partition
-	start      servingduck.Progress // as stored when the job began
-	epoch      uint64               // of the policy, the upper bits of every row's version
+	start      serving.Progress // as stored when the job began
+	epoch      uint64           // of the policy, the upper bits of every row's version
 
 	records, judged, dead, rows, spend atomic.Int64
 	byVerdict                          [5]atomic.Int64

@@ -17,6 +17,7 @@ import (
 	"github.com/clickledger/clickledger/jobs/stream"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 const partitions = 4
@@ -114,10 +115,10 @@ func TestStreamEqualsOracle(t *testing.T) {
 	compareRows(t, seed, serving, want.Rows(oracle.All))
 }
 
-func compareRows(t *testing.T, seed uint64, serving servingduck.Serving, want []schemas.MinuteRow) {
+func compareRows(t *testing.T, seed uint64, store serving.Store, want []schemas.MinuteRow) {
 	t.Helper()
 	i, bad := 0, 0
-	for got, err := range serving.Rows(t.Context(), servingduck.Provisional, servingduck.Range{FromMillis: 0, ToMillis: 1 << 45}) {
+	for got, err := range store.Rows(t.Context(), serving.Provisional, serving.Range{FromMillis: 0, ToMillis: 1 << 45}) {
 		if err != nil {
 			t.Fatal(err)
 		}
