@@ -1,6 +1,9 @@
 package schemas
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // Watermark bounds: a channel that never saw a record bounds nothing; one that ended passes all.
 const (
@@ -13,6 +16,16 @@ const (
 // Key128 is the first half of the SHA-256 of an identity: equal for equal identities, and nobody
 // can make two different ones meet. The zero key means that there is no identity.
 type Key128 [16]byte
+
+// MakeKey128 is the key of two halves; never zero.
+func MakeKey128(low, high uint64) (k Key128) {
+	binary.LittleEndian.PutUint64(k[:], low)
+	binary.LittleEndian.PutUint64(k[8:], high)
+	if k.IsZero() {
+		k[0] = 1
+	}
+	return k
+}
 
 // IsZero reports whether the key stands for no identity.
 func (k Key128) IsZero() bool { return k == Key128{} }
@@ -36,6 +49,9 @@ type Header struct {
 	LogMillis int64
 	// TickMillis is the source's clock when it made the block; it paces publishing and decides nothing.
 	TickMillis int64
+	// IsSettled says that the sender knows that no velocity rule can hit a click of the block: the
+	// operators pass it on whole and in no order. The batch counts before it judges, and says so.
+	IsSettled bool
 }
 
 // Block is a batch of clicks by column, the element that flows through the pipelines. Every

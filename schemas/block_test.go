@@ -23,7 +23,7 @@ func randomInt(rng *rand.Rand) int64 {
 func randomHeader(rng *rand.Rand) Header {
 	channels := 1 + rng.Int32N(64)
 	return Header{Channel: rng.Int32N(channels), Channels: channels, Start: randomInt(rng), Prev: randomInt(rng),
-		Next: randomInt(rng), WatermarkMillis: randomInt(rng), LogMillis: randomInt(rng), TickMillis: randomInt(rng)}
+		Next: randomInt(rng), WatermarkMillis: randomInt(rng), LogMillis: randomInt(rng), TickMillis: randomInt(rng), IsSettled: rng.IntN(2) == 0}
 }
 
 func randomKey(rng *rand.Rand) (k Key128) {

@@ -8,7 +8,7 @@ import (
 )
 
 // blockVersion is the first byte of every encoded block.
-const blockVersion = 1
+const blockVersion = 2
 
 // MaxBlockClicks bounds the clicks of one block, so that a damaged length cannot ask for memory.
 const MaxBlockClicks = 1 << 24
@@ -124,8 +124,12 @@ func (h *Header) valid() bool {
 
 // appendTo encodes a header and the number of entries that follow it.
 func (h *Header) appendTo(dst []byte, n int) []byte {
+	var settled int64
+	if h.IsSettled {
+		settled = 1
+	}
 	for _, v := range [...]int64{int64(h.Channel), int64(h.Channels), h.Start, h.Prev, h.Next,
-		h.WatermarkMillis, h.LogMillis, h.TickMillis, int64(n)} {
+		h.WatermarkMillis, h.LogMillis, h.TickMillis, settled, int64(n)} {
 		dst = binary.AppendVarint(dst, v)
 	}
 	return dst
@@ -189,6 +193,7 @@ func (r *reader) header(h *Header) int64 {
 	h.Channel, h.Channels = int32(r.varint()), int32(r.varint())
 	h.Start, h.Prev, h.Next = r.varint(), r.varint(), r.varint()
 	h.WatermarkMillis, h.LogMillis, h.TickMillis = r.varint(), r.varint(), r.varint()
+	h.IsSettled = r.varint() == 1
 	return r.varint()
 }
 

@@ -23,7 +23,7 @@ type RowBlock struct {
 func (b *RowBlock) Len() int { return len(b.MinuteMillis) }
 
 // rowBlockVersion is the first byte of every encoded row block.
-const rowBlockVersion = 0x41
+const rowBlockVersion = 0x42
 
 func (b *RowBlock) columns() [7]*[]int64 {
 	return [...]*[]int64{&b.MinuteMillis, &b.Raw, &b.Duplicates, &b.Invalid, &b.Unique, &b.SpendMicros, &b.Version}

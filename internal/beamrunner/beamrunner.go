@@ -17,7 +17,13 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 )
 
-var initOnce sync.Once
+var (
+	initOnce sync.Once
+	// starting is held by the first pipeline of the process, which starts prism: Beam keeps its
+	// address in a variable. From then on pipelines may run side by side.
+	starting  sync.Mutex
+	isStarted bool
+)
 
 // Init prepares Beam; Run calls it. It keeps the process's default logger, which Beam would replace.
 func Init() {
@@ -26,6 +32,7 @@ func Init() {
 		beamlog.LogLevel = "error"
 		// prism leaks duplicates when it splits bundles of a source before stateful transforms.
 		*jobopts.Experiments = "prism_disable_sdf_split"
+		*jobopts.JobName = "clickledger"
 		if !flag.Parsed() {
 			_ = flag.CommandLine.Parse(nil) // Beam wants its flags parsed; the command line is not Beam's
 		}
@@ -36,11 +43,29 @@ func Init() {
 	})
 }
 
-// Run runs a pipeline to its end. The context must not be cancelled to stop a running pipeline:
-// its sources decide when it ends.
+// start starts prism with an empty pipeline.
+func start() error {
+	starting.Lock()
+	defer starting.Unlock()
+	if isStarted {
+		return nil
+	}
+	p, s := beam.NewPipelineWithRoot()
+	beam.ParDo0(s, &dropFn{}, beam.Create(s, int64(0)))
+	if _, err := prism.Execute(context.Background(), p); err != nil {
+		return fmt.Errorf("start prism: %w", err)
+	}
+	isStarted = true
+	return nil
+}
+
+// Run runs a pipeline to its end; several may run side by side. The context must not be cancelled
+// to stop a running pipeline: its sources decide when it ends. The name is for errors.
 func Run(ctx context.Context, name string, p *beam.Pipeline) (beam.PipelineResult, error) {
 	Init()
-	*jobopts.JobName = name
+	if err := start(); err != nil {
+		return nil, err
+	}
 	result, err := prism.Execute(context.WithoutCancel(ctx), p)
 	if err != nil {
 		return nil, fmt.Errorf("run pipeline %s: %w", name, err)

@@ -1,12 +1,10 @@
 package batch
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -15,11 +13,18 @@ import (
 	"github.com/clickledger/clickledger/schemas"
 )
 
-// bucket holds the clicks of some ads in two files until their turn comes: the day's copies, as
-// pass 1 found them, and all clicks as blocks with the shard of their (ip, ad) identity.
+// bucketClicks is the size that buckets are meant to have: the state of one fits in a cache.
+const bucketClicks = 16_384
+
+// bucketsMax bounds the buckets of a run whose slices do not need more of them.
+const bucketsMax = 512
+
+// bucket holds the clicks of some ads until their turn comes: blocks in memory, and in a file what
+// is beyond the session's share of memory; and the day's copies among them, as pass 1 found them.
 type bucket struct {
 	mu     sync.Mutex
 	copies spool
+	blocks []*schemas.Block
 	clicks spool
 	n      int64
 }
@@ -30,6 +35,14 @@ type copyOf struct {
 	conflict    bool
 }
 
+// openBuckets makes the buckets for that many clicks.
+func (s *session) openBuckets(clicks int64) {
+	n := min(1+clicks/bucketClicks, max(bucketsMax, 1+2*clicks/int64(s.cfg.SliceClicks)))
+	for i := range n {
+		s.buckets = append(s.buckets, newBucket(s.dir, i))
+	}
+}
+
 func (s *session) bucketOf(ad []byte) *bucket {
 	return s.buckets[s.bucketIndex(ad)]
 }
@@ -38,7 +51,7 @@ func (s *session) bucketIndex(ad []byte) int {
 	return int(xxh3.Hash(ad) % uint64(len(s.buckets)))
 }
 
-func newBucket(dir string, i int) *bucket {
+func newBucket(dir string, i int64) *bucket {
 	path := func(kind string) string { return filepath.Join(dir, fmt.Sprintf("%s-%06d", kind, i)) }
 	return &bucket{copies: spool{path: path("copies")}, clicks: spool{path: path("clicks")}}
 }
@@ -57,13 +70,52 @@ func (b *bucket) addCopy(c copyOf) error {
 	return b.copies.add(append(rec, conflict))
 }
 
-// addClicks takes one encoded block of clicks.
-func (b *bucket) addClicks(shard int64, block *schemas.Block) error {
-	rec := block.Append(binary.AppendUvarint(nil, uint64(shard)))
+// addClicks takes over a block of clicks, which goes to the file unless it may stay in memory.
+func (b *bucket) addClicks(block *schemas.Block, mayStay bool) error {
+	block.Channels = 1
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.n += int64(block.Len())
-	return b.clicks.add(rec)
+	if mayStay {
+		b.blocks = append(b.blocks, block)
+		return nil
+	}
+	err := b.clicks.add(block.Append(nil))
+	block.Free()
+	return err
+}
+
+// load returns all blocks, with the copies marked.
+func (b *bucket) load() ([]*schemas.Block, error) {
+	blocks := b.blocks
+	b.blocks = nil
+	err := b.clicks.each(func(rec []byte) error {
+		// The texts are views into the record, which has to stay.
+		block, err := schemas.DecodeBlock(append([]byte(nil), rec...))
+		blocks = append(blocks, block)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	copies, err := b.loadCopies()
+	if err != nil || len(copies) == 0 {
+		return blocks, err
+	}
+	for _, block := range blocks {
+		for i := range block.Len() {
+			c, ok := copies[block.Position(i)]
+			if !ok {
+				continue
+			}
+			block.Verdict[i], block.Rules[i] = schemas.Duplicate, 0
+			block.WinnerPartition[i], block.WinnerOffset[i] = c.winner.Partition, c.winner.Offset
+			if c.conflict {
+				block.Flags[i] |= schemas.FlagConflict
+			}
+		}
+	}
+	return blocks, nil
 }
 
 // loadCopies reads the copies by position.
@@ -86,110 +138,4 @@ func (b *bucket) loadCopies() (map[schemas.Position]copyOf, error) {
 	return copies, err
 }
 
-// emit reads the clicks back, marks the copies, and sends them as one channel in every shard.
-func (b *bucket) emit(shards int, emit func(shard int64, data []byte)) error {
-	copies, err := b.loadCopies()
-	if err != nil {
-		return err
-	}
-	sent := make([]int64, shards)
-	send := func(shard int64, block *schemas.Block, watermark int64) {
-		block.Header = schemas.Header{Channels: 1, Prev: sent[shard], Next: sent[shard] + 1,
-			WatermarkMillis: watermark, LogMillis: watermark}
-		sent[shard]++
-		emit(shard, block.Append(nil))
-	}
-	var block schemas.Block
-	err = b.clicks.each(func(rec []byte) error {
-		shard, w := binary.Uvarint(rec)
-		if w <= 0 || shard >= uint64(shards) {
-			return io.ErrUnexpectedEOF
-		}
-		if err := block.Decode(rec[w:]); err != nil {
-			return err
-		}
-		for i := range block.Len() {
-			if c, ok := copies[block.Position(i)]; ok {
-				block.Verdict[i], block.Rules[i] = schemas.Duplicate, 0
-				block.WinnerPartition[i], block.WinnerOffset[i] = c.winner.Partition, c.winner.Offset
-				if c.conflict {
-					block.Flags[i] |= schemas.FlagConflict
-				}
-			}
-		}
-		send(int64(shard), &block, schemas.MinWatermark)
-		return nil
-	})
-	for shard := range int64(shards) {
-		block.Reset()
-		send(shard, &block, schemas.MaxWatermark)
-	}
-	return err
-}
-
 func (b *bucket) remove() error { return errors.Join(b.copies.remove(), b.clicks.remove()) }
-
-// spool is a file of records, written once and then read once.
-type spool struct {
-	path string
-	file *os.File
-	w    *bufio.Writer
-}
-
-func (s *spool) add(rec []byte) (err error) {
-	if s.file == nil {
-		if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		s.w = bufio.NewWriterSize(s.file, 64<<10)
-	}
-	var size [binary.MaxVarintLen64]byte
-	if _, err := s.w.Write(size[:binary.PutUvarint(size[:], uint64(len(rec)))]); err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	if _, err := s.w.Write(rec); err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	return nil
-}
-
-// each calls f with every record; the record is valid during the call.
-func (s *spool) each(f func([]byte) error) error {
-	if s.file == nil {
-		return nil
-	}
-	if err := s.w.Flush(); err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("spool: %w", err)
-	}
-	r := bufio.NewReaderSize(s.file, 1<<20)
-	var rec []byte
-	for {
-		n, err := binary.ReadUvarint(r)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		if uint64(cap(rec)) < n {
-			rec = make([]byte, n)
-		}
-		rec = rec[:n]
-		if _, err := io.ReadFull(r, rec); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		if err := f(rec); err != nil {
-			return err
-		}
-	}
-}
-
-func (s *spool) remove() error {
-	if s.file == nil {
-		return nil
-	}
-	return errors.Join(s.file.Close(), os.Remove(s.path))
-}

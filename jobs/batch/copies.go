@@ -106,12 +106,13 @@ func (s *session) dedupSlice(ctx context.Context, conn *duckscan.Conn, graph cli
 	if err != nil {
 		return err
 	}
-	s.feed.Store(&feed{next: blocks.emit, take: s.takeCopies})
-	p, root := beam.NewPipelineWithRoot()
-	graph.RunID = fmt.Sprintf("%s/copies/%d", s.cfg.RunID, part)
+	name := fmt.Sprintf("copies/%d", part)
+	graph.RunID = s.cfg.RunID + "/" + name
 	defer shardstate.Forget(graph.RunID)
-	unique := clicks.Unique(root, graph, dedup.FromWinner, slice(root, s.cfg.RunID))
-	beamrunner.Sink(root, &copiesFn{RunID: s.cfg.RunID}, unique)
+	defer s.openFeed(name, &feed{next: blocks.emit, take: s.takeCopies})()
+	p, root := beam.NewPipelineWithRoot()
+	unique := clicks.Unique(root, graph, dedup.FromWinner, slice(root, s.cfg.RunID, name))
+	beamrunner.Sink(root, &copiesFn{RunID: s.cfg.RunID, Slice: name}, unique)
 	_, err = beamrunner.Run(ctx, "clickledger-batch-copies", p)
 	return err
 }

@@ -16,14 +16,14 @@ func init() {
 	register.Emitter2[int64, []byte]()
 }
 
-// slice is the source. Out: PCollection<KV<shard, encoded schemas.Block>> of the session's feed.
-func slice(s beam.Scope, runID string) beam.PCollection {
-	return beam.ParDo(s.Scope("batch.Slice"), &sliceFn{RunID: runID}, beam.Impulse(s))
+// slice is the source. Out: PCollection<KV<shard, encoded schemas.Block>> of a feed of the session.
+func slice(s beam.Scope, runID, name string) beam.PCollection {
+	return beam.ParDo(s.Scope("batch.Slice"), &sliceFn{RunID: runID, Slice: name}, beam.Impulse(s))
 }
 
-// sliceFn reads the running slice. RunID is configuration, as in the functions below.
+// sliceFn reads a slice. RunID and Slice are configuration, as in the functions below.
 type sliceFn struct {
-	RunID string
+	RunID, Slice string
 
 	session *session
 }
@@ -34,12 +34,16 @@ func (f *sliceFn) Setup() (err error) {
 }
 
 func (f *sliceFn) ProcessElement(_ []byte, emit func(int64, []byte)) error {
-	return f.session.feed.Load().next(emit)
+	feed, err := f.session.feedOf(f.Slice)
+	if err != nil {
+		return err
+	}
+	return feed.next(emit)
 }
 
 // copiesFn takes what dedup marked.
 type copiesFn struct {
-	RunID string
+	RunID, Slice string
 
 	session *session
 }
@@ -55,7 +59,11 @@ func (f *copiesFn) ProcessElement(_ int64, data []byte, _ func(int64)) error {
 		return err
 	}
 	defer in.Free()
-	return f.session.feed.Load().take(in)
+	feed, err := f.session.feedOf(f.Slice)
+	if err != nil {
+		return err
+	}
+	return feed.take(in)
 }
 
 // judgedFn takes final verdicts.

@@ -55,7 +55,7 @@ func Explore(ctx context.Context, cfg Config) (_ Plan, err error) {
 		return Plan{}, err
 	}
 	plan := Plan{DryRun: true, Date: cfg.Date.Format("2006-01-02"), Clicks: []PlanFile{}, DeadLetters: []PlanFile{},
-		OtherFiles: len(s.clicks) - len(s.main), Slices: len(s.buckets), PolicyHash: cfg.Policy.Hash()}
+		OtherFiles: len(s.clicks) - len(s.main), Slices: s.plannedSlices(), PolicyHash: cfg.Policy.Hash()}
 	for _, f := range s.main {
 		plan.Clicks = append(plan.Clicks, PlanFile{f.Key, f.Rows, f.Size})
 		plan.Rows, plan.SizeBytes = plan.Rows+f.Rows, plan.SizeBytes+f.Size
@@ -74,4 +74,13 @@ func (s *session) planned(ctx context.Context, store objectstore.Store) (string,
 	}
 	prefix, err := NextRevision(ctx, store, s.cfg.Date.Format("2006-01-02"))
 	return store.URL(prefix), err
+}
+
+// plannedSlices is how many slices the clicks make at least.
+func (s *session) plannedSlices() int {
+	var rows int64
+	for _, f := range s.main {
+		rows += f.Rows
+	}
+	return 1 + int(rows/int64(s.cfg.SliceClicks))
 }

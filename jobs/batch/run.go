@@ -99,9 +99,7 @@ func (s *session) list(ctx context.Context, store objectstore.Store) (err error)
 			rows += f.Rows
 		}
 	}
-	for i := range 1 + int(rows/int64(s.cfg.SliceClicks)) {
-		s.buckets = append(s.buckets, newBucket(s.dir, i))
-	}
+	s.openBuckets(rows)
 	return nil
 }
 
@@ -145,10 +143,10 @@ func (s *session) judgeDay(ctx context.Context) error {
 	if err := s.findCopies(ctx, conn, graph); err != nil {
 		return err
 	}
-	if err := s.spoolClicks(ctx, s.cfg.Shards); err != nil {
+	if err := s.spoolClicks(ctx); err != nil {
 		return err
 	}
-	return s.billBuckets(ctx, graph)
+	return s.billSlices(ctx, graph)
 }
 
 // finish checks the law of conservation and writes the result.

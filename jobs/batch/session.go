@@ -33,8 +33,9 @@ type session struct {
 	main                []File // the click files that pass 2 reads
 	received, event     instants
 
-	buckets []*bucket
-	feed    atomic.Pointer[feed] // what the source of the running pipeline reads
+	buckets  []*bucket
+	inMemory atomic.Int64 // clicks that went to the buckets
+	feeds    sync.Map     // slice -> *feed: what the sources of the running pipelines read
 
 	out      output
 	dead     deadLetters
@@ -48,6 +49,20 @@ type session struct {
 type feed struct {
 	next func(emit func(shard int64, data []byte)) error
 	take func(b *schemas.Block) error // of what comes out of the first pass
+}
+
+// openFeed makes a slice's blocks known to its source, until it is closed.
+func (s *session) openFeed(slice string, f *feed) (closeFeed func()) {
+	s.feeds.Store(slice, f)
+	return func() { s.feeds.Delete(slice) }
+}
+
+func (s *session) feedOf(slice string) (*feed, error) {
+	f, ok := s.feeds.Load(slice)
+	if !ok {
+		return nil, fmt.Errorf("batch run %s does not work on slice %s", s.cfg.RunID, slice)
+	}
+	return f.(*feed), nil
 }
 
 // deadLetters collects the day's.

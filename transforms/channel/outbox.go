@@ -13,6 +13,7 @@ type Outbox struct {
 	self, channels int32
 	sources        []*schemas.Block // of the clicks that wait for Flush
 	picks          [][]schemas.Pick // by shard
+	whole          [][]*schemas.Block
 	sent           []int64
 	announced      int64
 }
@@ -20,7 +21,7 @@ type Outbox struct {
 // NewOutbox returns the outbox of channel self of channels, towards that many shards.
 func NewOutbox(self, channels, shards int32) *Outbox {
 	return &Outbox{self: self, channels: channels, picks: make([][]schemas.Pick, shards),
-		sent: make([]int64, shards), announced: schemas.MinWatermark}
+		whole: make([][]*schemas.Block, shards), sent: make([]int64, shards), announced: schemas.MinWatermark}
 }
 
 // Add puts click i of a block into the shard's block. The click is copied by Flush: until then the
@@ -33,6 +34,9 @@ func (o *Outbox) Add(shard int64, b *schemas.Block, i int) {
 	o.picks[shard] = append(o.picks[shard], schemas.Pick{Source: b.Slot, Index: int32(i)})
 }
 
+// Forward sends a whole block to the shard, with its clicks as they are by Flush.
+func (o *Outbox) Forward(shard int64, b *schemas.Block) { o.whole[shard] = append(o.whole[shard], b) }
+
 // Shards is the number of shards that the outbox sends to.
 func (o *Outbox) Shards() int { return len(o.picks) }
 
@@ -44,18 +48,25 @@ func (o *Outbox) Announced() int64 { return o.announced }
 func (o *Outbox) Flush(watermark, tick int64, emit func(shard int32, b *schemas.Block)) {
 	moved := watermark > o.announced && (o.announced == schemas.MinWatermark ||
 		watermark == schemas.MaxWatermark || watermark-o.announced >= heartbeatMillis)
-	watermark = max(watermark, o.announced)
+	send := func(shard int, b *schemas.Block, watermark int64) {
+		b.Header = schemas.Header{Channel: o.self, Channels: o.channels, Prev: o.sent[shard], Next: o.sent[shard] + 1,
+			WatermarkMillis: watermark, LogMillis: schemas.NoWatermark, TickMillis: tick, IsSettled: b.IsSettled}
+		o.sent[shard]++
+		emit(int32(shard), b)
+	}
 	for shard, picks := range o.picks {
+		for _, b := range o.whole[shard] {
+			send(shard, b, o.announced) // what is sent behind it may be judged before the new watermark
+		}
+		clear(o.whole[shard])
+		o.whole[shard] = o.whole[shard][:0]
 		if len(picks) == 0 && !moved {
 			continue
 		}
 		b := schemas.NewBlock()
 		b.Gather(o.sources, picks)
 		o.picks[shard] = picks[:0]
-		b.Header = schemas.Header{Channel: o.self, Channels: o.channels, Prev: o.sent[shard], Next: o.sent[shard] + 1,
-			WatermarkMillis: watermark, LogMillis: schemas.NoWatermark, TickMillis: tick}
-		o.sent[shard]++
-		emit(int32(shard), b)
+		send(shard, b, max(watermark, o.announced))
 	}
 	clear(o.sources)
 	o.sources = o.sources[:0]

@@ -31,6 +31,10 @@ type Batch struct {
 
 // Core splits batches into blocks by shard of the click key. It keeps memory, not state.
 type Core struct {
+	// Identity is the hash of the velocity identities. Default: the first half of SHA-256, which
+	// is the same in every process.
+	Identity func([]byte) schemas.Key128
+
 	policy  *policy.Policy
 	decoder *schemas.Decoder
 	lists   *invalidtraffic.Lists
@@ -44,7 +48,7 @@ func NewCore(p *policy.Policy, shards int32) (*Core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Core{policy: p, decoder: schemas.NewDecoder(p), lists: lists, blocks: make([]*schemas.Block, shards)}
+	c := &Core{policy: p, decoder: schemas.NewDecoder(p), lists: lists, Identity: identity, blocks: make([]*schemas.Block, shards)}
 	for i := range c.blocks {
 		c.blocks[i] = schemas.NewBlock()
 	}
@@ -154,7 +158,7 @@ func (c *Core) addrIdentity(raw *schemas.RawClick, j *schemas.Judged) schemas.Ke
 	}
 	ip := j.Addr.As16()
 	c.scratch = append(append(append(c.scratch[:0], 'i'), ip[:]...), raw.AdID...)
-	return identity(c.scratch)
+	return c.Identity(c.scratch)
 }
 
 func (c *Core) userIdentity(raw *schemas.RawClick) schemas.Key128 {
@@ -163,5 +167,5 @@ func (c *Core) userIdentity(raw *schemas.RawClick) schemas.Key128 {
 	}
 	c.scratch = binary.AppendUvarint(append(c.scratch[:0], 'u'), uint64(len(raw.UserID)))
 	c.scratch = append(append(c.scratch, raw.UserID...), raw.AdID...)
-	return identity(c.scratch)
+	return c.Identity(c.scratch)
 }

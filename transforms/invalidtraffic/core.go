@@ -5,6 +5,7 @@
 //
 // A velocity core takes blocks sharded by identity from several channels, waits until the
 // watermark has passed a click's turn, and judges in order of turn, event time, partition, offset.
+// Blocks that are settled it passes on at once.
 // An on-time click's turn is its event time; a late one's is the watermark that it came behind. So
 // the verdicts depend on the log alone. Out: the same clicks with the rules that they hit.
 package invalidtraffic
@@ -112,8 +113,12 @@ func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)
 
 // queue puts a block's clicks in order.
 func (c *Core) queue(b *schemas.Block) {
-	if b.Len() == 0 {
+	switch {
+	case b.Len() == 0:
 		c.done = append(c.done, b)
+		return
+	case b.IsSettled:
+		c.settle(b)
 		return
 	}
 	turns := make([]turn, b.Len())
@@ -125,6 +130,18 @@ func (c *Core) queue(b *schemas.Block) {
 		slices.SortFunc(turns, compareTurns)
 	}
 	c.waiting = append(c.waiting, waiting{block: b, turns: turns})
+}
+
+// settle passes on a block of clicks that no velocity rule can hit.
+func (c *Core) settle(b *schemas.Block) {
+	if c.identity == ByUser {
+		for i := range b.Rules {
+			if b.Rules[i] != 0 && b.Verdict[i] == schemas.Billable {
+				b.Verdict[i] = schemas.Invalid
+			}
+		}
+	}
+	c.outbox.Forward(int64(c.self)%int64(c.outbox.Shards()), b)
 }
 
 // release judges every click whose turn is before the watermark.
