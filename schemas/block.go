@@ -78,6 +78,10 @@ type Block struct {
 	ClickID         Text
 	RowKey          Text // AppendRowKey of the click's row, without the minute
 
+	// Records are the clicks' records, whole. Only blocks that stay in one process have them;
+	// others have none, and neither does the column count there.
+	Records []*Record
+
 	// Slot is scratch space of the operator that works on the block.
 	Slot int32
 }
@@ -120,11 +124,16 @@ func (b *Block) AppendFrom(src *Block, i int) {
 	b.UserKey = append(b.UserKey, src.UserKey[i])
 	b.ClickID.Append(src.ClickID.At(i))
 	b.RowKey.Append(src.RowKey.At(i))
+	if len(src.Records) > 0 {
+		b.Records = append(b.Records, src.Records[i])
+	}
 }
 
 // Reset empties the block and keeps its memory.
 func (b *Block) Reset() {
+	clear(b.Records)
 	*b = Block{
+		Records:   b.Records[:0],
 		Partition: b.Partition[:0], Offset: b.Offset[:0], ReceivedMicros: b.ReceivedMicros[:0],
 		EventMillis: b.EventMillis[:0], LogMillisColumn: b.LogMillisColumn[:0],
 		JudgeMillis: b.JudgeMillis[:0], CostMicros: b.CostMicros[:0], Verdict: b.Verdict[:0],

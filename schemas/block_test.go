@@ -73,6 +73,7 @@ func columnLengths(block any) map[string]int {
 	for i := range v.NumField() {
 		name, f := v.Type().Field(i).Name, v.Field(i)
 		switch {
+		case name == "Records" && f.Len() == 0: // of a block that was encoded
 		case f.Kind() == reflect.Slice:
 			lengths[name] = f.Len()
 		case f.Type() == reflect.TypeFor[Text]():

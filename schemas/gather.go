@@ -29,6 +29,9 @@ func (b *Block) Gather(sources []*Block, picks []Pick) {
 	b.UserKey = gather(b.UserKey, sources, picks, func(s *Block) []Key128 { return s.UserKey })
 	b.ClickID.gather(sources, picks, func(s *Block) *Text { return &s.ClickID })
 	b.RowKey.gather(sources, picks, func(s *Block) *Text { return &s.RowKey })
+	if len(sources) > 0 && len(sources[0].Records) > 0 {
+		b.Records = gather(b.Records, sources, picks, func(s *Block) []*Record { return s.Records })
+	}
 }
 
 func gather[T any](dst []T, sources []*Block, picks []Pick, column func(*Block) []T) []T {

@@ -32,13 +32,16 @@ func RowKeyFields(key []byte) (fields [5][]byte, err error) {
 	return fields, nil
 }
 
-// RowKeyAd returns the ad of a row key as a view; nil where the key is malformed.
-func RowKeyAd(key []byte) []byte {
-	fields, err := RowKeyFields(key)
-	if err != nil {
-		return nil
+// RowKeyAd returns the ad of a row key as a view; nil where the key ends before it.
+func RowKeyAd(key []byte) (ad []byte) {
+	for range 3 {
+		n, w := binary.Uvarint(key)
+		if w <= 0 || n > uint64(len(key)-w) {
+			return nil
+		}
+		ad, key = key[w:w+int(n)], key[w+int(n):]
 	}
-	return fields[2]
+	return ad
 }
 
 // ParseRowKey builds the key of a row from AppendRowKey's bytes and the minute.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/klauspost/compress/s2"
@@ -17,6 +18,8 @@ const (
 	batchPrefix = 12 // base offset and length
 	batchHeader = 61 // up to the first record
 	crcStart    = 21 // what the checksum covers begins here
+
+	recordBytesMin = 7 // length, attributes, timestamp, offset, key, value, headers
 
 	attrCodec         = 0x07
 	attrLogAppendTime = 0x08
@@ -79,6 +82,7 @@ func decodeBatch(recs []schemas.Record, batch []byte, partition int32, next int6
 		}
 	}
 	c := cursor{b: body}
+	recs = slices.Grow(recs, min(max(count, 0), len(body)/recordBytesMin))
 	for range count {
 		length := c.varint()
 		if c.bad || length < 0 || length > int64(len(c.b)) {

@@ -39,10 +39,9 @@ type Reader struct {
 	topic     string
 	partition int32
 	next      int64 // offset after what was handed out
-	fetched   int64 // offset after what is in recs
+	fetched   int64 // offset after what is pending
 	high      int64
-	recs      []schemas.Record
-	pending   []schemas.Record // the part of recs not handed out yet
+	pending   []schemas.Record // fetched and not handed out yet
 }
 
 // OpenPartition returns a reader that begins at the offset. Nothing is sent before the first Fetch.
@@ -61,8 +60,7 @@ func (r *Reader) Rewind(offset int64) {
 
 // Fetch returns the next records and the partition's high watermark: the offset that the next record
 // to be written will get. No records and no error means that none came within limits.MaxWait.
-// The slice is overwritten by the next fetch; keys and values never are, and may be kept (a kept one
-// keeps its whole fetch in memory). A broker that went away is waited for, as long as the client's
+// The records may be kept (a kept one keeps its whole fetch in memory). A broker that went away is waited for, as long as the client's
 // options say. The errors are ErrOffsetOutOfRange, ErrUnknownTopic, ctx's, and what the network says.
 func (r *Reader) Fetch(ctx context.Context, limits FetchLimits) ([]schemas.Record, int64, error) {
 	if limits.MaxBytes <= 0 {
@@ -100,7 +98,7 @@ func (r *Reader) fill(ctx context.Context, limits FetchLimits) error {
 		if err != nil {
 			return err
 		}
-		recs, next, err := decodeBatches(r.recs[:0], a.batches, r.partition, r.fetched)
+		recs, next, err := decodeBatches(nil, a.batches, r.partition, r.fetched)
 		if err != nil {
 			return err
 		}
@@ -108,7 +106,7 @@ func (r *Reader) fill(ctx context.Context, limits FetchLimits) error {
 			return fmt.Errorf("%w: an incomplete batch", errCorrupt)
 		}
 		progress := next > r.fetched
-		r.recs, r.pending, r.fetched, r.high = recs, recs, next, a.highWatermark
+		r.pending, r.fetched, r.high = recs, next, a.highWatermark
 		if len(recs) > 0 || !progress || next >= a.highWatermark {
 			return nil
 		}

@@ -18,8 +18,8 @@ const (
 	refetchGap = 1_000
 )
 
-// fetchInvalid reads the whole records of invalid clicks from the log again: few clicks are
-// invalid, and the blocks stay small for it. A record that retention has deleted since is left out.
+// fetchInvalid reads the whole records of invalid clicks from the log again, where the blocks went
+// through encoding: few clicks are invalid, and the blocks stay small for it. A record that retention has deleted since is left out.
 func (s *session) fetchInvalid(ctx context.Context, clicks []invalidClick) ([]kafkaio.OutRecord, error) {
 	slices.SortFunc(clicks, func(a, b invalidClick) int {
 		if a.Position == b.Position {
@@ -61,8 +61,7 @@ func (s *session) fetchPartition(ctx context.Context, clicks []invalidClick, out
 				clicks = clicks[1:]
 			}
 			if len(clicks) > 0 && clicks[0].Offset == recs[i].Offset {
-				out = append(out, dlqRecord(recs[i].Position, recs[i].Key, recs[i].Value, recs[i].TimestampMicros,
-					schemas.Invalid.String(), ruleText(clicks[0].rules)))
+				out = append(out, clicks[0].dlqRecord(&recs[i]))
 				clicks = clicks[1:]
 			}
 		}

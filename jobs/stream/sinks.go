@@ -26,13 +26,17 @@ type decisionsFn struct {
 
 	session *session
 	out     []kafkaio.OutRecord
-	invalid []invalidClick
+	invalid []invalidClick // those whose records are to be read from the log again
 }
 
 // invalidClick is a click whose record goes to the dead-letter topic.
 type invalidClick struct {
 	schemas.Position
 	rules schemas.Rules
+}
+
+func (c *invalidClick) dlqRecord(r *schemas.Record) kafkaio.OutRecord {
+	return dlqRecord(r.Position, r.Key, r.Value, r.TimestampMicros, schemas.Invalid.String(), ruleText(c.rules))
 }
 
 func (f *decisionsFn) Setup() (err error) {
@@ -99,7 +103,12 @@ func (f *decisionsFn) decide(b *schemas.Block, i int) error {
 		PolicyHash: f.session.cfg.Policy.Hash()}
 	if d.Verdict == schemas.Invalid {
 		d.Rules = b.Rules[i]
-		f.invalid = append(f.invalid, invalidClick{d.Position, d.Rules})
+		click := invalidClick{d.Position, d.Rules}
+		if len(b.Records) > 0 {
+			f.out = append(f.out, click.dlqRecord(b.Records[i]))
+		} else {
+			f.invalid = append(f.invalid, click)
+		}
 	}
 	value, err := schemas.EncodeDecision(d)
 	if err != nil {

@@ -5,11 +5,10 @@
 package aggregate
 
 import (
-	"encoding/binary"
-
 	"github.com/zeebo/xxh3"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/transforms/rowindex"
 )
 
 // AdShard is the shard of the second stage that owns the rows of an ad.
@@ -20,15 +19,12 @@ func AdShard(rowKey []byte, shards int) int {
 // Partial sums blocks of judged clicks into partial rows. It keeps memory, not state.
 type Partial struct {
 	blocks []*schemas.RowBlock
-	index  map[string]place
-	key    []byte
+	index  []rowindex.Index // by shard
 }
-
-type place struct{ shard, row int32 }
 
 // NewPartial returns a summer towards that many shards of the second stage.
 func NewPartial(shards int32) *Partial {
-	p := &Partial{blocks: make([]*schemas.RowBlock, shards), index: map[string]place{}}
+	p := &Partial{blocks: make([]*schemas.RowBlock, shards), index: make([]rowindex.Index, shards)}
 	for i := range p.blocks {
 		p.blocks[i] = schemas.NewRowBlock()
 	}
@@ -43,38 +39,26 @@ func (p *Partial) Sum(b *schemas.Block, emit func(shard int32, rows *schemas.Row
 		if b.Verdict[i] == schemas.Late || b.Flags[i]&schemas.FlagContext != 0 {
 			continue
 		}
-		minute := schemas.MinuteStart(b.EventMillis[i])
-		p.key = binary.BigEndian.AppendUint64(p.key[:0], uint64(minute))
-		p.key = append(p.key, b.RowKey.At(i)...)
-		at, ok := p.index[string(p.key)]
-		if !ok {
-			at = p.add(minute, b.RowKey.At(i))
-			p.index[string(p.key)] = at
-		}
-		rows := p.blocks[at.shard]
-		rows.Raw[at.row]++
-		rows.Version[at.row]++
+		key := b.RowKey.At(i)
+		shard := AdShard(key, len(p.blocks))
+		rows := p.blocks[shard]
+		row := p.index[shard].Row(rows, schemas.MinuteStart(b.EventMillis[i]), key)
+		rows.Raw[row]++
+		rows.Version[row]++
 		switch b.Verdict[i] {
 		case schemas.Duplicate:
-			rows.Duplicates[at.row]++
+			rows.Duplicates[row]++
 		case schemas.Invalid:
-			rows.Invalid[at.row]++
+			rows.Invalid[row]++
 		default:
-			rows.Unique[at.row]++
-			rows.SpendMicros[at.row] += b.CostMicros[i]
+			rows.Unique[row]++
+			rows.SpendMicros[row] += b.CostMicros[i]
 		}
 	}
 	for shard, rows := range p.blocks {
 		rows.Header = b.Header
 		p.blocks[shard] = schemas.NewRowBlock()
+		p.index[shard].Reset()
 		emit(int32(shard), rows)
 	}
-	clear(p.index)
-}
-
-func (p *Partial) add(minute int64, rowKey []byte) place {
-	shard := AdShard(rowKey, len(p.blocks))
-	rows := p.blocks[shard]
-	rows.AppendRow(minute, rowKey, schemas.Sums{})
-	return place{shard: int32(shard), row: int32(rows.Len() - 1)}
 }

@@ -35,6 +35,9 @@ type Core struct {
 	// is the same in every process.
 	Identity func([]byte) schemas.Key128
 
+	// KeepsRecords makes the clicks of a batch point to their records.
+	KeepsRecords bool
+
 	policy  *policy.Policy
 	decoder *schemas.Decoder
 	lists   *invalidtraffic.Lists
@@ -78,17 +81,20 @@ func (c *Core) Split(batch *Batch, dead func(schemas.DeadLetter), emit func(shar
 				Key: rec.Key, Value: rec.Value})
 			continue
 		}
-		c.Add(&raw, &j, rec.Position, max(log, frontier), watermark)
+		b := c.add(&raw, &j, rec.Position, max(log, frontier), watermark)
+		if c.KeepsRecords {
+			b.Records = append(b.Records, rec)
+		}
 	}
-	c.Flush(batch.Header, emit)
+	c.flush(batch.Header, emit)
 }
 
 // Keys are the identities of a click.
 type Keys struct{ Click, IP, User schemas.Key128 }
 
-// Add puts one valid click into the block of its shard. logMillis is its log time, and
+// add puts one valid click into the block of its shard. logMillis is its log time, and
 // watermarkMillis the watermark that it is measured against.
-func (c *Core) Add(raw *schemas.RawClick, j *schemas.Judged, pos schemas.Position, logMillis, watermarkMillis int64) {
+func (c *Core) add(raw *schemas.RawClick, j *schemas.Judged, pos schemas.Position, logMillis, watermarkMillis int64) *schemas.Block {
 	keys := Keys{Click: ClickIdentity(raw.ClickID)}
 	keys.IP, keys.User = c.Identities(raw, j)
 	b := c.blocks[keys.Click.Shard(len(c.blocks))]
@@ -101,6 +107,7 @@ func (c *Core) Add(raw *schemas.RawClick, j *schemas.Judged, pos schemas.Positio
 			b.Verdict[i] = schemas.Late
 		}
 	}
+	return b
 }
 
 // AddTo appends one valid click to a block, as billable, on time, and with the time of its
@@ -127,8 +134,8 @@ func (c *Core) AddTo(b *schemas.Block, raw *schemas.RawClick, j *schemas.Judged,
 	b.RowKey.Close()
 }
 
-// Flush sends what was added since the last flush, one block for each shard, empty ones included.
-func (c *Core) Flush(h schemas.Header, emit func(shard int32, b *schemas.Block)) {
+// flush sends what was added since the last flush, one block for each shard, empty ones included.
+func (c *Core) flush(h schemas.Header, emit func(shard int32, b *schemas.Block)) {
 	for shard, b := range c.blocks {
 		b.Header = h
 		c.blocks[shard] = schemas.NewBlock()

@@ -53,7 +53,9 @@ func (f *decodeFn) Setup() error {
 		return err
 	}
 	f.out = f.Config.Sender()
-	f.core, err = NewCore(p, f.Config.Shards)
+	if f.core, err = NewCore(p, f.Config.Shards); err == nil {
+		f.core.KeepsRecords = f.Config.InMemory
+	}
 	return err
 }
 

@@ -16,25 +16,22 @@ import (
 // Forever is the span of a map that never forgets.
 const Forever = math.MaxInt64
 
-// Map is a map of keys to values with a span in milliseconds.
+// Map is a map of keys, none of them zero, to values with a span in milliseconds.
 type Map[V any] struct {
 	span       int64
 	start      int64 // time of the first entry of the young generation
-	young, old map[schemas.Key128]V
+	young, old table[V]
 }
 
 // New returns an empty map.
-func New[V any](spanMillis int64) *Map[V] {
-	return &Map[V]{span: spanMillis, start: math.MinInt64, young: map[schemas.Key128]V{}}
-}
+func New[V any](spanMillis int64) *Map[V] { return &Map[V]{span: spanMillis, start: math.MinInt64} }
 
 // Get returns the value that was put last, if it was not forgotten.
 func (m *Map[V]) Get(k schemas.Key128) (V, bool) {
-	if v, ok := m.young[k]; ok {
-		return v, true
+	if v, ok := m.young.get(&k); ok || m.old.used == 0 {
+		return v, ok
 	}
-	v, ok := m.old[k]
-	return v, ok
+	return m.old.get(&k)
 }
 
 // Put remembers the value from the given time on.
@@ -43,30 +40,33 @@ func (m *Map[V]) Put(k schemas.Key128, v V, nowMillis int64) {
 	case m.start == math.MinInt64:
 		m.start = nowMillis
 	case m.span != Forever && nowMillis-m.start > m.span:
-		m.old, m.young, m.start = m.young, make(map[schemas.Key128]V, len(m.young)), nowMillis
+		m.old, m.young, m.start = m.young, m.old, nowMillis
+		m.young.reset()
 	}
-	m.young[k] = v
+	m.young.put(&k, v)
 }
 
 // Delete forgets one key.
 func (m *Map[V]) Delete(k schemas.Key128) {
-	delete(m.young, k)
-	delete(m.old, k)
+	m.young.remove(&k)
+	m.old.remove(&k)
 }
 
 // Save writes the map in key order.
 func (m *Map[V]) Save(w *snapshot.Writer, value func(*snapshot.Writer, V)) {
 	w.Int(m.start)
-	for _, gen := range []map[schemas.Key128]V{m.young, m.old} {
-		keys := make([]schemas.Key128, 0, len(gen))
-		for k := range gen {
-			keys = append(keys, k)
+	for _, gen := range []*table[V]{&m.young, &m.old} {
+		entries := make([]slot[V], 0, gen.used)
+		for i := range gen.slots {
+			if !gen.slots[i].key.IsZero() {
+				entries = append(entries, gen.slots[i])
+			}
 		}
-		slices.SortFunc(keys, func(a, b schemas.Key128) int { return bytes.Compare(a[:], b[:]) })
-		w.Int(int64(len(keys)))
-		for _, k := range keys {
-			w.Fixed(k[:])
-			value(w, gen[k])
+		slices.SortFunc(entries, func(a, b slot[V]) int { return bytes.Compare(a.key[:], b.key[:]) })
+		w.Int(int64(len(entries)))
+		for i := range entries {
+			w.Fixed(entries[i].key[:])
+			value(w, entries[i].value)
 		}
 	}
 }
@@ -74,13 +74,14 @@ func (m *Map[V]) Save(w *snapshot.Writer, value func(*snapshot.Writer, V)) {
 // Load replaces the map by what Save wrote.
 func (m *Map[V]) Load(r *snapshot.Reader, value func(*snapshot.Reader) V) {
 	m.start = r.Int()
-	for _, gen := range []*map[schemas.Key128]V{&m.young, &m.old} {
-		n := r.Count(len(schemas.Key128{}) + 1)
-		*gen = make(map[schemas.Key128]V, n)
-		for range n {
+	for _, gen := range []*table[V]{&m.young, &m.old} {
+		*gen = table[V]{}
+		for range r.Count(len(schemas.Key128{}) + 1) {
 			var k schemas.Key128
 			copy(k[:], r.Fixed(len(k)))
-			(*gen)[k] = value(r)
+			if v := value(r); !k.IsZero() {
+				gen.put(&k, v)
+			}
 		}
 	}
 }

@@ -2,7 +2,7 @@
 // partial rows, sharded by ad, to absolute totals by row, publishes the rows that changed, and
 // forgets a minute once no click that the stream still counts can fall into it.
 //
-// In: partial rows from several channels. Out: rows with absolute totals, in key order, whose
+// In: partial rows from several channels. Out: rows with absolute totals, by minute, whose
 // Version is the number of records folded in; a block's watermark says how far the rows are complete.
 package windowing
 
@@ -15,6 +15,7 @@ import (
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/transforms/channel"
+	"github.com/clickledger/clickledger/transforms/rowindex"
 	"github.com/clickledger/clickledger/transforms/snapshot"
 )
 
@@ -43,7 +44,7 @@ type Core struct {
 
 // minute holds the totals of one window.
 type minute struct {
-	index map[string]int32
+	index rowindex.Index
 	rows  schemas.RowBlock
 	dirty []int32
 	clean []bool // by row: not in dirty
@@ -89,21 +90,18 @@ func (c *Core) Apply(in *schemas.RowBlock, emit func(*schemas.RowBlock)) error {
 func (c *Core) add(b *schemas.RowBlock, i int) {
 	m := c.minutes[b.MinuteMillis[i]]
 	if m == nil {
-		m = &minute{index: map[string]int32{}}
+		m = &minute{}
 		c.minutes[b.MinuteMillis[i]] = m
 	}
 	m.add(b.MinuteMillis[i], b.RowKey.At(i), b.At(i))
 }
 
 func (m *minute) add(minuteMillis int64, key []byte, s schemas.Sums) {
-	row, ok := m.index[string(key)]
-	if !ok {
-		row = int32(m.rows.Len())
-		m.rows.AppendRow(minuteMillis, key, schemas.Sums{})
-		m.index[string(key)] = row
+	r := &m.rows
+	row := m.index.Row(r, minuteMillis, key)
+	if int(row) == len(m.clean) {
 		m.clean = append(m.clean, true)
 	}
-	r := &m.rows
 	r.Raw[row] += s.Raw
 	r.Duplicates[row] += s.Duplicates
 	r.Invalid[row] += s.Invalid
@@ -128,7 +126,7 @@ func (c *Core) anyNews(watermark int64) bool {
 	return false
 }
 
-// publish sends the changed rows by minute and key. Only the last block carries the new watermark.
+// publish sends the changed rows by minute, in the order in which they changed first. Only the last block carries the new watermark.
 func (c *Core) publish(watermark, tick int64, emit func(*schemas.RowBlock)) {
 	out := schemas.NewRowBlock()
 	send := func(mark int64) {
@@ -140,9 +138,6 @@ func (c *Core) publish(watermark, tick int64, emit func(*schemas.RowBlock)) {
 	}
 	for _, start := range slices.Sorted(maps.Keys(c.minutes)) {
 		m := c.minutes[start]
-		slices.SortFunc(m.dirty, func(a, b int32) int {
-			return slices.Compare(m.rows.RowKey.At(int(a)), m.rows.RowKey.At(int(b)))
-		})
 		for _, row := range m.dirty {
 			out.AppendRow(start, m.rows.RowKey.At(int(row)), m.rows.At(int(row)))
 			m.clean[row] = true
@@ -208,7 +203,7 @@ func (c *Core) Load(data []byte) error {
 		if err := rows.Decode(r.Bytes()); err != nil {
 			return err
 		}
-		m := &minute{index: map[string]int32{}}
+		m := &minute{}
 		for i := range rows.Len() {
 			m.add(rows.MinuteMillis[i], rows.RowKey.At(i), rows.At(i))
 			c.minutes[rows.MinuteMillis[i]] = m

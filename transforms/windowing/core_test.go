@@ -92,7 +92,7 @@ func TestPublishing(t *testing.T) {
 		}
 	}
 	rows := func(r ...schemas.MinuteRow) []schemas.MinuteRow { return r }
-	step(0, 5000, rows(row(0, "b", 1), row(0, "a", 2)), "0/a=2 v2", "0/b=1 v1", "at 0")
+	step(0, 5000, rows(row(0, "b", 1), row(0, "a", 2)), "0/b=1 v1", "0/a=2 v2", "at 0")
 	step(100, 5999, rows(row(0, "a", 1))) // within the pace
 	step(200, 6000, nil, "0/a=3 v3", "at 200")
 	step(200, 9000, nil) // no news
