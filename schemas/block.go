@@ -3,6 +3,7 @@ package schemas
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 )
 
 // Watermark bounds: a channel that never saw a record bounds nothing; one that ended passes all.
@@ -127,6 +128,23 @@ func (b *Block) AppendFrom(src *Block, i int) {
 	if len(src.Records) > 0 {
 		b.Records = append(b.Records, src.Records[i])
 	}
+}
+
+// FillBare completes a block whose clicks are on time and need no deduplication any more, of which
+// only the other columns were appended.
+func (b *Block) FillBare() {
+	n := b.Len()
+	b.JudgeMillis = append(b.JudgeMillis[:0], b.EventMillis...)
+	b.WinnerPartition = append(b.WinnerPartition[:0], b.Partition...)
+	b.WinnerOffset = append(b.WinnerOffset[:0], b.Offset...)
+	b.ReceivedMicros, b.LogMillisColumn = zeros(b.ReceivedMicros, n), zeros(b.LogMillisColumn, n)
+	b.ClickKey, b.ContentHash, b.Verdict = zeros(b.ClickKey, n), zeros(b.ContentHash, n), zeros(b.Verdict, n)
+}
+
+func zeros[T any](col []T, n int) []T {
+	col = slices.Grow(col[:0], n)[:n]
+	clear(col)
+	return col
 }
 
 // Reset empties the block and keeps its memory.

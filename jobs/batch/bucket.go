@@ -17,7 +17,7 @@ import (
 const bucketClicks = 16_384
 
 // bucketsMax bounds the buckets of a run whose slices do not need more of them.
-const bucketsMax = 512
+const bucketsMax = 128
 
 // bucket holds the clicks of some ads until their turn comes: blocks in memory, and in a file what
 // is beyond the session's share of memory; and the day's copies among them, as pass 1 found them.

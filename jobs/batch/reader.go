@@ -122,7 +122,7 @@ func (r *reader) take(c *duckscan.Chunk) error {
 		keys.IP, keys.User = r.core.Identities(&raw, &j)
 		at := r.s.bucketIndex(raw.AdID)
 		b := r.blocks[at]
-		r.core.AddTo(b, &raw, &j, pos, keys)
+		r.core.AddBareTo(b, &raw, &j, pos, keys)
 		if j.EventTimeMillis < t.day.from {
 			b.Flags[b.Len()-1] |= schemas.FlagContext
 		}
@@ -137,6 +137,7 @@ func (r *reader) take(c *duckscan.Chunk) error {
 
 func (r *reader) spool(at int) error {
 	b := r.blocks[at]
+	b.FillBare()
 	r.blocks[at] = schemas.NewBlock()
 	mayStay := r.s.inMemory.Add(int64(b.Len())) <= slicesInMemory*int64(r.s.cfg.SliceClicks)
 	return r.s.buckets[at].addClicks(b, mayStay)

@@ -113,20 +113,26 @@ func (c *Core) add(raw *schemas.RawClick, j *schemas.Judged, pos schemas.Positio
 // AddTo appends one valid click to a block, as billable, on time, and with the time of its
 // recording as its log time.
 func (c *Core) AddTo(b *schemas.Block, raw *schemas.RawClick, j *schemas.Judged, pos schemas.Position, keys Keys) {
-	b.Partition = append(b.Partition, pos.Partition)
-	b.Offset = append(b.Offset, pos.Offset)
 	b.ReceivedMicros = append(b.ReceivedMicros, j.ReceivedAtMicros)
-	b.EventMillis = append(b.EventMillis, j.EventTimeMillis)
 	b.LogMillisColumn = append(b.LogMillisColumn, j.ReceivedAtMicros/1000)
 	b.JudgeMillis = append(b.JudgeMillis, j.EventTimeMillis)
-	b.CostMicros = append(b.CostMicros, j.CostMicros)
 	b.Verdict = append(b.Verdict, schemas.Billable)
-	b.Rules = append(b.Rules, c.lists.Rules(j.Revision, raw.UserAgent, j.Addr))
-	b.Flags = append(b.Flags, 0)
 	b.WinnerPartition = append(b.WinnerPartition, pos.Partition)
 	b.WinnerOffset = append(b.WinnerOffset, pos.Offset)
 	b.ClickKey = append(b.ClickKey, keys.Click)
 	b.ContentHash = append(b.ContentHash, xxh3.HashSeed(raw.AdID, uint64(j.CostMicros)))
+	c.AddBareTo(b, raw, j, pos, keys)
+}
+
+// AddBareTo is AddTo without the columns that deduplication needs, and without those that follow
+// from the others for clicks on time; schemas.Block.FillBare adds these by the block.
+func (c *Core) AddBareTo(b *schemas.Block, raw *schemas.RawClick, j *schemas.Judged, pos schemas.Position, keys Keys) {
+	b.Partition = append(b.Partition, pos.Partition)
+	b.Offset = append(b.Offset, pos.Offset)
+	b.EventMillis = append(b.EventMillis, j.EventTimeMillis)
+	b.CostMicros = append(b.CostMicros, j.CostMicros)
+	b.Rules = append(b.Rules, c.lists.Rules(j.Revision, raw.UserAgent, j.Addr))
+	b.Flags = append(b.Flags, 0)
 	b.IPKey = append(b.IPKey, keys.IP)
 	b.UserKey = append(b.UserKey, keys.User)
 	b.ClickID.Append(raw.ClickID)
