@@ -25,6 +25,9 @@ TEST_TIMEOUT ?= 18m
 # Packages whose goroutines share memory; the pure cores have none.
 RACE_PKG ?= ./internal/... ./jobs/...
 
+# Packages with tests that need real services; elsewhere those tests skip and say so.
+SERVICES_PKG ?= ./cmd/clickledger ./internal/devflink ./internal/flinkrunner
+
 export CGO_ENABLED := 1
 
 .PHONY: help
@@ -84,6 +87,24 @@ tidy-check: ## fail if go mod tidy would change go.mod or go.sum
 .PHONY: sql-check
 sql-check: check-tools ## run every SQL file on a real PostgreSQL and DuckDB
 	go test -count=1 -p 1 -timeout $(TEST_TIMEOUT) ./sql/... ./internal/ledgerpg/... ./internal/servingduck/... ./internal/auditduck/...
+
+.PHONY: test-services
+test-services: check-tools $(GOTESTSUM) ## run the tests that need real services, which they fetch and start
+	CLICKLEDGER_TEST_SERVICES=1 $(GOTESTSUM) --format testname \
+	  --post-run-command 'bash scripts/test-summary.sh' \
+	  -- -count=1 -p 1 -timeout $(TEST_TIMEOUT) $(SERVICES_PKG)
+
+.PHONY: dev-up
+dev-up: build ## start Kafka, ClickHouse, S3, Redis and PostgreSQL on this machine, without Docker
+	$(BIN) dev up $(ARGS)
+
+.PHONY: dev-status
+dev-status: build ## ask the services of dev-up whether they answer
+	$(BIN) dev status $(ARGS)
+
+.PHONY: dev-down
+dev-down: build ## stop the services of dev-up; their data stays
+	$(BIN) dev down $(ARGS)
 
 .PHONY: bench
 bench: check-tools ## measure CPU per click of stream, batch, bare loop and plain SQL; writes bench.json

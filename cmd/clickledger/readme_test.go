@@ -52,7 +52,7 @@ func commandTable() string {
 	var walk func(cmd *cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		for _, child := range cmd.Commands() {
-			if name := child.Name(); name == "help" || name == "completion" {
+			if name := child.Name(); name == "help" || name == "completion" || child.Hidden {
 				continue
 			}
 			_, use, _ := strings.Cut(child.CommandPath(), " ")

@@ -1,0 +1,239 @@
+package devservices
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"crypto/sha512"
+	"embed"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+const (
+	chdbPackage = "@chdb/lib-linux-x64-gnu"
+	chdbVersion = "26.7.3-stable.1"
+	// chdbIntegrity is the sum of the package, as npm's lock files have it.
+	chdbIntegrity = "sha512-XP97mMqnc5tZpKQywR8N7cLTsHNiTmHr30pC5mzo3jWmukjKn2IBa60c2B/gWUNcuFjOMjWoorQICCqBVj5wpw=="
+	chdbPlatform  = "linux/amd64"
+	chdbLibrary   = "libchdb.so"
+	// chdbBytesMax bounds what the library may unpack to.
+	chdbBytesMax = 2 << 30
+
+	// launcherVersion is of the program in launcher/: another version is built anew.
+	launcherVersion = "3"
+	puregoModule    = "github.com/ebitengine/purego"
+	puregoVersion   = "v0.11.3"
+	puregoChecksum  = "h1:OB+JLpdm7ioymhyA+6s5kbb/uOuYycAgL8NNTFc5MLg="
+	puregoModSum    = "h1:DCHPP08djqhNSoTfImcnHYQRZmd0qhakvrozqaEYhGQ="
+)
+
+//go:embed launcher/main.go launcher/shield.go
+var launcherSource embed.FS
+
+// clickHouse is the server inside libchdb: one node, the user "default" without a password.
+type clickHouse struct {
+	cfg               Config
+	library, launcher string
+}
+
+func newClickHouse(cfg Config) *program {
+	return &program{
+		cfg: cfg, name: "clickhouse", version: chdbVersion, service: &clickHouse{cfg: cfg},
+		address: "clickhouse://" + cfg.address(portClickHouse) + "/" + ClickHouseDatabase,
+		ports:   []int{cfg.port(portClickHouse), cfg.port(portClickHouseInner), cfg.port(portClickHouseHTTP)},
+	}
+}
+
+func (c *clickHouse) fetch(ctx context.Context, note func(string)) error {
+	if platform := runtime.GOOS + "/" + runtime.GOARCH; platform != chdbPlatform {
+		return fmt.Errorf("there is no pinned ClickHouse for %s: use scripts/compose.yaml, or leave it out by --only", platform)
+	}
+	dir, err := c.cfg.cached(ctx, "chdb-"+chdbVersion, func(dir string) error {
+		note("fetching " + chdbVersion + " with npm, 178 MB")
+		work, err := os.MkdirTemp(c.cfg.CacheDir, "chdb-pack-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(work)
+		if _, err := run(ctx, work, nil, "npm", "pack", "--silent", "--pack-destination", work, chdbPackage+"@"+chdbVersion); err != nil {
+			return err
+		}
+		found, err := filepath.Glob(filepath.Join(work, "*.tgz"))
+		if err != nil || len(found) != 1 {
+			return fmt.Errorf("npm pack left %d packages (%w)", len(found), err)
+		}
+		return unpackLibrary(found[0], filepath.Join(dir, chdbLibrary))
+	})
+	if err != nil {
+		return err
+	}
+	c.library = filepath.Join(dir, chdbLibrary)
+	dir, err = c.cfg.cached(ctx, "clickhouse-launcher-"+launcherVersion, func(dir string) error {
+		note("building its launcher with go")
+		return buildLauncher(ctx, dir)
+	})
+	c.launcher = filepath.Join(dir, "launcher")
+	return err
+}
+
+// unpackLibrary takes the library out of the package, whose sum is compared first.
+func unpackLibrary(archive, target string) error {
+	file, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	hash := sha512.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		return err
+	}
+	if got := "sha512-" + base64.StdEncoding.EncodeToString(hash.Sum(nil)); got != chdbIntegrity {
+		return fmt.Errorf("%s has %s, want %s: %w", chdbPackage, got, chdbIntegrity, ErrChecksum)
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	unzipped, err := gzip.NewReader(file)
+	if err != nil {
+		return err
+	}
+	for entries := tar.NewReader(unzipped); ; {
+		entry, err := entries.Next()
+		if err != nil {
+			return fmt.Errorf("look for %s in %s: %w", chdbLibrary, chdbPackage, err)
+		}
+		if entry.Name != "package/"+chdbLibrary || entry.Size > chdbBytesMax {
+			continue
+		}
+		library, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
+		if err != nil {
+			return err
+		}
+		_, err = io.CopyN(library, entries, entry.Size)
+		return errors.Join(err, library.Close())
+	}
+}
+
+// buildLauncher builds the launcher as a module of its own, held to the pinned sums.
+func buildLauncher(ctx context.Context, dir string) error {
+	work, err := os.MkdirTemp("", "clickledger-launcher-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	source, err := fs.Sub(launcherSource, "launcher")
+	if err != nil {
+		return err
+	}
+	if err := os.CopyFS(work, source); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{
+		"go.mod": "module launcher\n\ngo 1.26\n\nrequire " + puregoModule + " " + puregoVersion + "\n",
+		"go.sum": puregoModule + " " + puregoVersion + " " + puregoChecksum + "\n" +
+			puregoModule + " " + puregoVersion + "/go.mod " + puregoModSum + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(work, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	_, err = run(ctx, work, []string{"CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off"},
+		"go", "build", "-trimpath", "-o", filepath.Join(dir, "launcher"), ".")
+	return err
+}
+
+func (c *clickHouse) command(context.Context) (command, error) {
+	return command{
+		args: []string{c.launcher, c.library, c.cfg.address(portClickHouse), c.cfg.address(portClickHouseInner),
+			"--path", filepath.Join(c.cfg.data("clickhouse"), "store"),
+			"--listen_host", loopback, "--http_port", strconv.Itoa(c.cfg.port(portClickHouseHTTP)),
+			"--tcp_port", strconv.Itoa(c.cfg.port(portClickHouseInner)), "--send_logs_level", "warning"},
+		environment: plainEnvironment(),
+	}, nil
+}
+
+// probe asks for a row over HTTP, and greets the native port, which the jobs use.
+func (c *clickHouse) probe(ctx context.Context) error {
+	answer, err := c.query(ctx, "select 1")
+	if err != nil {
+		return err
+	}
+	if answer != "1\n" {
+		return fmt.Errorf("select 1: got %q", answer)
+	}
+	return c.greet(ctx)
+}
+
+// query runs a statement over HTTP and returns its result as text.
+func (c *clickHouse) query(ctx context.Context, statement string) (string, error) {
+	target := url.URL{Scheme: "http", Host: c.cfg.address(portClickHouseHTTP), Path: "/"}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), strings.NewReader(statement))
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", statement, response.Status, strings.TrimSpace(string(text)))
+	}
+	return string(text), err
+}
+
+// greet sends the hello of the native protocol, and reads the first byte of the answer: 0 is the
+// server's hello, 2 an exception.
+func (c *clickHouse) greet(ctx context.Context) error {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", c.cfg.address(portClickHouse))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	hello := []byte{0}
+	text := func(s string) { hello = append(binary.AppendUvarint(hello, uint64(len(s))), s...) }
+	text("clickledger dev")
+	for _, number := range []uint64{1, 0, 54451} { // our version, and that of the protocol
+		hello = binary.AppendUvarint(hello, number)
+	}
+	text("default")
+	text("default")
+	text("")
+	if _, err := conn.Write(hello); err != nil {
+		return err
+	}
+	answer := []byte{0xff}
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		return fmt.Errorf("native hello: %w", err)
+	}
+	if answer[0] != 0 {
+		return fmt.Errorf("native hello: got packet %d", answer[0])
+	}
+	return nil
+}
+
+// furnish makes the database, without which clients cannot connect to it.
+func (c *clickHouse) furnish(ctx context.Context) error {
+	_, err := c.query(ctx, "create database if not exists "+ClickHouseDatabase)
+	return err
+}
