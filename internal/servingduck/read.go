@@ -83,8 +83,8 @@ func (o *owner) ExportParquet(ctx context.Context, layer serving.Layer, r servin
 		value any
 	}{
 		{"set variable export_layer = $1::varchar", string(layer)},
-		{"set variable export_from = $1::bigint", r.FromMillis},
-		{"set variable export_to = $1::bigint", r.ToMillis},
+		{"set variable export_from = $1::bigint", inTimestamp(r.FromMillis)},
+		{"set variable export_to = $1::bigint", inTimestamp(r.ToMillis)},
 		{"set variable export_path = $1::varchar", tmp},
 	} {
 		if _, err := conn.ExecContext(ctx, set.query, set.value); err != nil {
@@ -95,6 +95,14 @@ func (o *owner) ExportParquet(ctx context.Context, layer serving.Layer, r servin
 		return err
 	}
 	return os.Rename(tmp, path)
+}
+
+// timestampMillisMax is a time that a TIMESTAMP can hold, as its negative is.
+const timestampMillisMax = 1 << 53
+
+// inTimestamp cuts a time to what a TIMESTAMP can hold; no row is beyond it.
+func inTimestamp(millis int64) int64 {
+	return max(min(millis, timestampMillisMax), -timestampMillisMax)
 }
 
 // tempName reserves a new file in the folder and returns its name.

@@ -1,0 +1,1 @@
+insert into csp_analytics.final_days (day_start, cut_at)

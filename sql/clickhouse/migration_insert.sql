@@ -1,0 +1,1 @@
+insert into csp_analytics.schema_migrations (version, name, applied_at)

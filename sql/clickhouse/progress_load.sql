@@ -1,0 +1,4 @@
+select sequence, watermark_millis, is_drained, policy_hash, partition_ids, next_offsets
+from csp_analytics.stream_progress
+order by sequence desc
+limit 1;

@@ -1,0 +1,2 @@
+select max(version)
+from csp_analytics.schema_migrations;
