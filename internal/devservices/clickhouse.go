@@ -4,20 +4,23 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"crypto/sha512"
 	"embed"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -32,12 +35,10 @@ const (
 	// chdbBytesMax bounds what the library may unpack to.
 	chdbBytesMax = 2 << 30
 
-	// launcherVersion is of the program in launcher/: another version is built anew.
-	launcherVersion = "3"
-	puregoModule    = "github.com/ebitengine/purego"
-	puregoVersion   = "v0.11.3"
-	puregoChecksum  = "h1:OB+JLpdm7ioymhyA+6s5kbb/uOuYycAgL8NNTFc5MLg="
-	puregoModSum    = "h1:DCHPP08djqhNSoTfImcnHYQRZmd0qhakvrozqaEYhGQ="
+	puregoModule   = "github.com/ebitengine/purego"
+	puregoVersion  = "v0.11.3"
+	puregoChecksum = "h1:OB+JLpdm7ioymhyA+6s5kbb/uOuYycAgL8NNTFc5MLg="
+	puregoModSum   = "h1:DCHPP08djqhNSoTfImcnHYQRZmd0qhakvrozqaEYhGQ="
 )
 
 //go:embed launcher/main.go launcher/shield.go
@@ -81,9 +82,13 @@ func (c *clickHouse) fetch(ctx context.Context, note func(string)) error {
 		return err
 	}
 	c.library = filepath.Join(dir, chdbLibrary)
-	dir, err = c.cfg.cached(ctx, "clickhouse-launcher-"+launcherVersion, func(dir string) error {
+	files, err := launcherFiles()
+	if err != nil {
+		return err
+	}
+	dir, err = c.cfg.cached(ctx, "clickhouse-launcher-"+files.sum(), func(dir string) error {
 		note("building its launcher with go")
-		return buildLauncher(ctx, dir)
+		return files.build(ctx, dir)
 	})
 	c.launcher = filepath.Join(dir, "launcher")
 	return err
@@ -127,25 +132,43 @@ func unpackLibrary(archive, target string) error {
 	}
 }
 
-// buildLauncher builds the launcher as a module of its own, held to the pinned sums.
-func buildLauncher(ctx context.Context, dir string) error {
+// module is the launcher as a Go module of its own: texts by the names of its files.
+type module map[string]string
+
+// launcherFiles is the launcher's source, held to the pinned sums.
+func launcherFiles() (module, error) {
+	files := module{
+		"go.mod": "module launcher\n\ngo 1.26\n\nrequire " + puregoModule + " " + puregoVersion + "\n",
+		"go.sum": puregoModule + " " + puregoVersion + " " + puregoChecksum + "\n" +
+			puregoModule + " " + puregoVersion + "/go.mod " + puregoModSum + "\n",
+	}
+	for _, name := range []string{"main.go", "shield.go"} {
+		text, err := launcherSource.ReadFile("launcher/" + name)
+		if err != nil {
+			return nil, err
+		}
+		files[name] = string(text)
+	}
+	return files, nil
+}
+
+// sum names the source: another one is built anew.
+func (m module) sum() string {
+	hash := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		fmt.Fprintf(hash, "%s\n%d\n%s", name, len(m[name]), m[name])
+	}
+	return hex.EncodeToString(hash.Sum(nil))[:16]
+}
+
+// build builds the program launcher in dir.
+func (m module) build(ctx context.Context, dir string) error {
 	work, err := os.MkdirTemp("", "clickledger-launcher-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	source, err := fs.Sub(launcherSource, "launcher")
-	if err != nil {
-		return err
-	}
-	if err := os.CopyFS(work, source); err != nil {
-		return err
-	}
-	for name, text := range map[string]string{
-		"go.mod": "module launcher\n\ngo 1.26\n\nrequire " + puregoModule + " " + puregoVersion + "\n",
-		"go.sum": puregoModule + " " + puregoVersion + " " + puregoChecksum + "\n" +
-			puregoModule + " " + puregoVersion + "/go.mod " + puregoModSum + "\n",
-	} {
+	for name, text := range m {
 		if err := os.WriteFile(filepath.Join(work, name), []byte(text), 0o644); err != nil {
 			return err
 		}

@@ -30,11 +30,11 @@ const (
 // on the loopback interface only.
 const (
 	S3AccessKey        = "clickledger"
-	S3SecretKey        = "clickledger-dev"
+	S3SecretKey        = "clickledger-dev" //nolint:gosec // no secret: see above
 	S3Region           = "us-east-1"
 	S3Bucket           = "clickledger"
 	PostgresUser       = "clickledger"
-	PostgresPassword   = "clickledger-dev"
+	PostgresPassword   = "clickledger-dev" //nolint:gosec // no secret: see above
 	PostgresDatabase   = "clickledger"
 	ClickHouseDatabase = "csp_analytics"
 )

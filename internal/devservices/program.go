@@ -174,7 +174,7 @@ func (p *program) portsFree(ctx context.Context) error {
 				return fmt.Errorf("port %d is taken by a program that was not started here: "+
 					"end it, or choose other ports (%w)", port, err)
 			}
-			if err := pause(ctx, pollInterval); err != nil {
+			if err := pause(ctx); err != nil {
 				return err
 			}
 		}
@@ -194,7 +194,7 @@ func (p *program) await(ctx context.Context, ended func() bool) error {
 		if err == nil {
 			return nil
 		}
-		if pause(limit, pollInterval) == nil {
+		if pause(limit) == nil {
 			continue
 		}
 		if ctx.Err() != nil {
@@ -235,7 +235,7 @@ func (p *program) Down(ctx context.Context) error {
 		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(deadline) {
 			return fmt.Errorf("%s: wait for its processes to end: %w", p.name, err)
 		}
-		if err := pause(ctx, pollInterval); err != nil {
+		if err := pause(ctx); err != nil {
 			return err
 		}
 	}
@@ -261,7 +261,7 @@ func (r record) end(ctx context.Context) error {
 			if alive, err := r.alive(); err != nil || !alive {
 				return err
 			}
-			if err := pause(ctx, pollInterval); err != nil {
+			if err := pause(ctx); err != nil {
 				return err
 			}
 		}
@@ -298,8 +298,9 @@ func (p *program) State(ctx context.Context) State {
 	return s
 }
 
-func pause(ctx context.Context, duration time.Duration) error {
-	timer := time.NewTimer(duration)
+// pause waits for pollInterval.
+func pause(ctx context.Context) error {
+	timer := time.NewTimer(pollInterval)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

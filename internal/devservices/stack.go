@@ -146,7 +146,7 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 			return func() { file.Close() }, nil
 		}
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = pause(ctx, pollInterval)
+			err = pause(ctx)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
