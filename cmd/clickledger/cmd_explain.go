@@ -33,7 +33,7 @@ written. A click_id that the archive has no record of is exit code 1.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return runExplain(a, cmd, args[0]) },
 	}
-	addSettings(cmd, "ledger_password_file", "batch.memory_limit", "batch.threads", "batch.temp_dir")
+	addSettings(cmd, "ledger_password_file", "serving_password_file", "batch.memory_limit", "batch.threads", "batch.temp_dir")
 	return cmd
 }
 

@@ -33,7 +33,7 @@ is up to date stays as it is: running it again changes nothing.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runMigrate(a, cmd, partitions, dryRun) },
 	}
-	addSettings(cmd, "ledger_password_file")
+	addSettings(cmd, "ledger_password_file", "serving_password_file")
 	cmd.Flags().IntVar(&partitions, "partitions", 4, "partitions of a topic that is created")
 	addDryRun(cmd, &dryRun)
 	return cmd
@@ -94,15 +94,6 @@ func migrateLedger(ctx context.Context, cfg *config.Config, _ *slog.Logger) erro
 		return err
 	}
 	return ledgerpg.Migrate(ctx, url)
-}
-
-// migrateServing opens the store, which creates its tables.
-func migrateServing(ctx context.Context, cfg *config.Config, logger *slog.Logger) error {
-	store, err := openServing(ctx, cfg, logger, false)
-	if err != nil {
-		return err
-	}
-	return store.Close()
 }
 
 func createTopics(ctx context.Context, cfg *config.Config, partitions int) error {

@@ -33,6 +33,7 @@ Runs until Ctrl-C and prints its totals.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runStream(a, cmd, untilEnd, dryRun) },
 	}
+	addSettings(cmd, "serving_password_file")
 	addGroup(cmd, "stream")
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "read to the end of the log, publish all of it, and end")
 	addDryRun(cmd, &dryRun)

@@ -2,7 +2,8 @@ package clickhouseio
 
 import (
 	"context"
-	"errors"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/serving"
@@ -66,17 +67,28 @@ func (s *Store) insertRows(ctx context.Context, statement string, rows []*schema
 }
 
 func (s *Store) send(ctx context.Context, statement string, b *block) error {
+	return s.insert(ctx, statement, func(batch driver.Batch) error {
+		for i, column := range []any{
+			b.seconds, b.advertiser, b.campaign, b.ad, b.device, b.region,
+			b.raw, b.duplicate, b.invalid, b.unique, b.spendMicros, b.version,
+		} {
+			if err := batch.Column(i).Append(column); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// insert runs one insert. What fill has put in arrives whole or, by its partition, not at all.
+func (s *Store) insert(ctx context.Context, statement string, fill func(driver.Batch) error) error {
 	batch, err := s.conn.PrepareBatch(ctx, s.sql(statement))
 	if err != nil {
 		return err
 	}
-	for i, column := range []any{
-		b.seconds, b.advertiser, b.campaign, b.ad, b.device, b.region,
-		b.raw, b.duplicate, b.invalid, b.unique, b.spendMicros, b.version,
-	} {
-		if err := batch.Column(i).Append(column); err != nil {
-			return errors.Join(err, batch.Abort())
-		}
+	defer batch.Close() //nolint:errcheck // Send has told of every error; without it the connection is given up
+	if err := fill(batch); err != nil {
+		return err
 	}
 	return batch.Send()
 }

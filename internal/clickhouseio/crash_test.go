@@ -187,13 +187,13 @@ func TestPublicationThatWasCutOff(t *testing.T) {
 	final := []schemas.MinuteRow{r(0, "a", 3, serving.FinalVersion), r(1, "new", 3, serving.FinalVersion)}
 	for name, cutOff := range map[string]func(*testing.T, *Store){
 		"after the cut": func(t *testing.T, s *Store) {
-			err := s.append(t.Context(), "final_day_insert", time.UnixMilli(day.DayMillis).UTC(), time.UnixMilli(day.CutMillis).UTC())
+			err := s.insertRow(t.Context(), "final_day_insert", time.UnixMilli(day.DayMillis).UTC(), time.UnixMilli(day.CutMillis).UTC())
 			if err != nil {
 				t.Fatal(err)
 			}
 		},
 		"after some rows": func(t *testing.T, s *Store) {
-			err := s.append(t.Context(), "final_day_insert", time.UnixMilli(day.DayMillis).UTC(), time.UnixMilli(day.CutMillis).UTC())
+			err := s.insertRow(t.Context(), "final_day_insert", time.UnixMilli(day.DayMillis).UTC(), time.UnixMilli(day.CutMillis).UTC())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -41,22 +41,11 @@ func Migrate(ctx context.Context, rawURL string, opts Options) (err error) {
 		if version < 2 {
 			continue // there is no table to note it in yet
 		}
-		if err := s.noteMigration(ctx, version, name); err != nil {
+		if err := s.insertRow(ctx, "migration_insert", version, name, time.Now().UTC()); err != nil {
 			return fmt.Errorf("migrate %s: %s: %w", s.place, name, err)
 		}
 	}
 	return nil
-}
-
-func (s *Store) noteMigration(ctx context.Context, version uint32, name string) error {
-	batch, err := s.conn.PrepareBatch(ctx, s.sql("migration_insert"))
-	if err != nil {
-		return err
-	}
-	if err := batch.Append(version, name, time.Now().UTC()); err != nil {
-		return errors.Join(err, batch.Abort())
-	}
-	return batch.Send()
 }
 
 // loadVersion returns the version of the tables; 0 and ErrNotMigrated where there are none.

@@ -83,7 +83,7 @@ func plain(v reflect.Value) any {
 		if v.IsNil() {
 			return nil
 		}
-		if _, ok := v.Interface().(fmt.Stringer); ok && v.Kind() == reflect.Pointer && v.Elem().Kind() == reflect.Struct {
+		if _, ok := reflect.TypeAssert[fmt.Stringer](v); ok && v.Kind() == reflect.Pointer && v.Elem().Kind() == reflect.Struct {
 			break // *big.Int and its like
 		}
 		v = v.Elem()
@@ -111,7 +111,7 @@ func plain(v reflect.Value) any {
 	case reflect.String:
 		return v.String()
 	default:
-		if bytes, ok := v.Interface().([]uint8); ok { // an array of numbers, which JSON would take for text
+		if bytes, ok := reflect.TypeAssert[[]uint8](v); ok { // an array of numbers, which JSON would take for text
 			numbers := make([]int, len(bytes))
 			for i, b := range bytes {
 				numbers[i] = int(b)

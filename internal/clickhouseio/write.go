@@ -2,13 +2,14 @@ package clickhouseio
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/serving"
@@ -76,7 +77,7 @@ func (s *Store) storeProgress(ctx context.Context, p serving.Progress) error {
 		for i, partition := range partitions {
 			next[i] = p.NextOffsets[partition]
 		}
-		err := s.append(ctx, "progress_insert", streamName, s.sequence+1, p.WatermarkMillis, p.IsDrained, p.PolicyHash, partitions, next)
+		err := s.insertRow(ctx, "progress_insert", streamName, s.sequence+1, p.WatermarkMillis, p.IsDrained, p.PolicyHash, partitions, next)
 		if err == nil {
 			s.sequence++
 		}
@@ -84,16 +85,9 @@ func (s *Store) storeProgress(ctx context.Context, p serving.Progress) error {
 	})
 }
 
-// append writes one row of a small table.
-func (s *Store) append(ctx context.Context, statement string, values ...any) error {
-	batch, err := s.conn.PrepareBatch(ctx, s.sql(statement))
-	if err != nil {
-		return err
-	}
-	if err := batch.Append(values...); err != nil {
-		return errors.Join(err, batch.Abort())
-	}
-	return batch.Send()
+// insertRow writes one row of a small table.
+func (s *Store) insertRow(ctx context.Context, statement string, values ...any) error {
+	return s.insert(ctx, statement, func(batch driver.Batch) error { return batch.Append(values...) })
 }
 
 // span is the minutes in [from, to), in seconds, as the statements take them.
@@ -146,9 +140,7 @@ func (s *Store) hideStrays(ctx context.Context, fromMillis int64) error {
 		if s.cuts == nil {
 			s.cuts = map[int64]int64{}
 		}
-		for day, cut := range cuts {
-			s.cuts[day] = cut
-		}
+		maps.Copy(s.cuts, cuts)
 		return nil
 	})
 }
@@ -245,7 +237,7 @@ func (s *Store) publish(ctx context.Context, day serving.FinalDay, sorted []*sch
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	err := s.retry(ctx, "set the day's cut", func() error {
-		return s.append(ctx, "final_day_insert", time.UnixMilli(day.DayMillis).UTC(), time.UnixMilli(day.CutMillis).UTC())
+		return s.insertRow(ctx, "final_day_insert", time.UnixMilli(day.DayMillis).UTC(), time.UnixMilli(day.CutMillis).UTC())
 	})
 	if err != nil {
 		return fmt.Errorf("set the cut: %w", err)

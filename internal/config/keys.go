@@ -44,6 +44,11 @@ var keys = []Key{
 		Help: "holds the ledger's password, for a ledger URL without one",
 	},
 	{
+		Name: "serving_password_file", Flag: "serving-password-file",
+		Kind: filePath("a readable file whose first line is the password"),
+		Help: "holds ClickHouse's password, for a serving URL without one",
+	},
+	{
 		Name: "ledger_currency", Flag: "currency", Default: "USD",
 		Kind: pattern("code", "an ISO 4217 code like USD", "[A-Z]{3}"), Help: "the currency of the ledger",
 	},
@@ -153,7 +158,9 @@ type Config struct {
 	Dedup              string `koanf:"dedup"`
 	Policy             string `koanf:"policy"`
 	LedgerPasswordFile string `koanf:"ledger_password_file"`
-	LedgerCurrency     string `koanf:"ledger_currency"`
+	// ServingPasswordFile is for ServingURL.
+	ServingPasswordFile string `koanf:"serving_password_file"`
+	LedgerCurrency      string `koanf:"ledger_currency"`
 
 	Logging  Logging  `koanf:"logging"`
 	Gateway  Gateway  `koanf:"gateway"`

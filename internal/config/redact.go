@@ -27,21 +27,60 @@ func Redact(s string) string {
 // URL has none. It holds a secret and must not be printed. Without a file the URL is returned as
 // it is, and the driver looks at PGPASSWORD and PGPASSFILE by itself.
 func (c *Config) LedgerURL() (string, error) {
-	if c.Ledger == "" || c.LedgerPasswordFile == "" {
-		return c.Ledger, nil
+	return withPassword("ledger", c.Ledger, "", c.LedgerPasswordFile)
+}
+
+// The environment of ClickHouse's own client.
+const (
+	envServingUser     = "CLICKHOUSE_USER"
+	envServingPassword = "CLICKHOUSE_PASSWORD" //nolint:gosec // the name of the variable
+)
+
+// ServingURL returns the serving store's URL. A clickhouse:// URL without a password gets that of
+// serving_password_file, else of the variable CLICKHOUSE_PASSWORD, and without a user CLICKHOUSE_USER.
+// It holds a secret and must not be printed.
+func (c *Config) ServingURL() (string, error) {
+	if !strings.HasPrefix(c.Serving, "clickhouse:") {
+		return c.Serving, nil
 	}
-	u, err := url.Parse(c.Ledger)
+	place := c.Serving
+	if user := os.Getenv(envServingUser); user != "" {
+		u, err := url.Parse(place)
+		if err != nil {
+			return "", fmt.Errorf("parse serving url %s", Redact(place))
+		}
+		if u.User.Username() == "" {
+			if password, set := u.User.Password(); set {
+				u.User = url.UserPassword(user, password)
+			} else {
+				u.User = url.User(user)
+			}
+			place = u.String()
+		}
+	}
+	return withPassword("serving", place, os.Getenv(envServingPassword), c.ServingPasswordFile)
+}
+
+// withPassword puts the first line of a file, or without one the password, into a URL that has none.
+func withPassword(key, place, password, file string) (string, error) {
+	if place == "" || file == "" && password == "" {
+		return place, nil
+	}
+	u, err := url.Parse(place)
 	if err != nil {
-		return "", fmt.Errorf("parse ledger url %s", Redact(c.Ledger))
+		return "", fmt.Errorf("parse %s url %s", key, Redact(place))
 	}
 	if _, set := u.User.Password(); set {
-		return c.Ledger, nil
+		return place, nil
 	}
-	text, err := os.ReadFile(c.LedgerPasswordFile)
-	if err != nil {
-		return "", fmt.Errorf("read ledger password: %w", err)
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("read %s password: %w", key, err)
+		}
+		password, _, _ = strings.Cut(string(text), "\n")
+		password = strings.TrimSuffix(password, "\r")
 	}
-	password, _, _ := strings.Cut(string(text), "\n")
-	u.User = url.UserPassword(u.User.Username(), strings.TrimSuffix(password, "\r"))
+	u.User = url.UserPassword(u.User.Username(), password)
 	return u.String(), nil
 }

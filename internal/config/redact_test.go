@@ -69,3 +69,32 @@ func TestExitCode(t *testing.T) {
 		}
 	}
 }
+
+func TestServingURL(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("from file\r\nmore\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		serving, file, user, password, want string
+	}{
+		{serving: "duckdb:///x", file: file, user: "u", password: "p", want: "duckdb:///x"},
+		{serving: "clickhouse://h:9000/db", want: "clickhouse://h:9000/db"},
+		{serving: "clickhouse://h:9000/db", user: "u", password: "p/@", want: "clickhouse://u:p%2F%40@h:9000/db"},
+		{serving: "clickhouse://me@h:9000/db", user: "u", password: "p", want: "clickhouse://me:p@h:9000/db"},
+		{serving: "clickhouse://me:own@h:9000/db", file: file, password: "p", want: "clickhouse://me:own@h:9000/db"},
+		{serving: "clickhouse://me@h:9000/db?secure=true", file: file, password: "p", want: "clickhouse://me:from%20file@h:9000/db?secure=true"},
+		{serving: "clickhouse://h", user: "u", want: "clickhouse://u@h"},
+	} {
+		t.Setenv("CLICKHOUSE_USER", tc.user)
+		t.Setenv("CLICKHOUSE_PASSWORD", tc.password)
+		c := Config{Serving: tc.serving, ServingPasswordFile: tc.file}
+		if got, err := c.ServingURL(); err != nil || got != tc.want {
+			t.Errorf("%+v: got %q, %v", tc, got, err)
+		}
+	}
+	c := Config{Serving: "clickhouse://h", ServingPasswordFile: file + "x"}
+	if _, err := c.ServingURL(); err == nil {
+		t.Error("takes a file that is not there")
+	}
+}

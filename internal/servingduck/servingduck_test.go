@@ -47,11 +47,6 @@ func row(minuteOfDay int64, ad string, raw int64, version uint64) schemas.Minute
 	}
 }
 
-func final(r schemas.MinuteRow) schemas.MinuteRow {
-	r.IsFinal = true
-	return r
-}
-
 func upsert(t *testing.T, s serving.Store, rows ...schemas.MinuteRow) {
 	t.Helper()
 	if err := s.Upsert(t.Context(), rows, serving.Progress{PolicyHash: "p"}); err != nil {
