@@ -21,7 +21,7 @@ import (
 // TestDayToTheLedger takes a day of clicks through every command up to the ledger, and asks about it.
 func TestDayToTheLedger(t *testing.T) {
 	t.Parallel()
-	env, dir := settleDay(t)
+	env, dir := settleDay(t, "duckdb://"+filepath.Join(t.TempDir(), "serving.duckdb"))
 	reconcileDay(t, env, dir)
 	explainDay(t, env)
 	var runs history.Report
@@ -37,7 +37,7 @@ func TestDayToTheLedger(t *testing.T) {
 }
 
 // settleDay generates a day, streams, archives and judges it, and returns the environment for more.
-func settleDay(t *testing.T) (env []string, dir string) {
+func settleDay(t *testing.T, serving string) (env []string, dir string) {
 	t.Helper()
 	broker, err := embedkafka.Start(t.Context(), embedkafka.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -62,7 +62,7 @@ func settleDay(t *testing.T) (env []string, dir string) {
 	env = []string{
 		"CLICKLEDGER_LOG=" + broker.URL(),
 		"CLICKLEDGER_ARCHIVE=file://" + filepath.Join(dir, "archive"),
-		"CLICKLEDGER_SERVING=duckdb://" + filepath.Join(dir, "serving.duckdb"),
+		"CLICKLEDGER_SERVING=" + serving,
 		"CLICKLEDGER_LEDGER=" + server.DSN,
 	}
 	startJSON(t, env[:3], &migrateResult{}, "migrate")

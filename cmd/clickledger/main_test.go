@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/clickledger/clickledger/internal/clickhousetest"
 	"github.com/clickledger/clickledger/internal/config"
 )
 
@@ -21,6 +22,7 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	clickhousetest.RecordIfAsked()
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "clickledger-cmd-")
 		if err != nil {

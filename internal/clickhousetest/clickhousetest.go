@@ -44,10 +44,7 @@ var (
 
 // Main is the TestMain of a package that uses Shared or Start. It ends the shared server.
 func Main(m *testing.M) {
-	if len(os.Args) > 3 && os.Args[1] == recorder {
-		fmt.Fprintln(os.Stderr, devservices.Record(os.Args[2], os.Args[3], os.Args[4:]))
-		os.Exit(1)
-	}
+	RecordIfAsked()
 	code := m.Run()
 	if shared != nil {
 		if err := shared.stop(); err != nil {
@@ -56,6 +53,15 @@ func Main(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// RecordIfAsked becomes the server where Start has started the test binary for that. A TestMain that
+// is not Main calls it first.
+func RecordIfAsked() {
+	if len(os.Args) > 3 && os.Args[1] == recorder {
+		fmt.Fprintln(os.Stderr, devservices.Record(os.Args[2], os.Args[3], os.Args[4:]))
+		os.Exit(1)
+	}
 }
 
 // Shared returns the one server of the package's tests.
