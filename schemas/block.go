@@ -56,15 +56,14 @@ type Header struct {
 }
 
 // Block is a batch of clicks by column, the element that flows through the pipelines. Every
-// column has Len entries; a block without clicks only carries its header.
+// column has Len entries, or none if it is one of Columns and nobody needs it any more; a block
+// without clicks only carries its header.
 type Block struct {
 	Header
 
 	Partition       []int32
 	Offset          []int64
-	ReceivedMicros  []int64
 	EventMillis     []int64
-	LogMillisColumn []int64 // highest record timestamp of the partition so far, Unix milliseconds
 	JudgeMillis     []int64 // when the click's turn is: its event time, or the watermark that it came behind
 	CostMicros      []int64
 	Verdict         []Verdict
@@ -72,20 +71,35 @@ type Block struct {
 	Flags           []ClickFlags
 	WinnerPartition []int32 // of a duplicate's first copy
 	WinnerOffset    []int64
-	ClickKey        []Key128 // of click_id
-	ContentHash     []uint64 // of ad and cost: differs between conflicting copies
-	IPKey           []Key128 // of (ip, ad); zero where the ip is empty
-	UserKey         []Key128 // of (user, ad); zero where the user is empty
 	ClickID         Text
 	RowKey          Text // AppendRowKey of the click's row, without the minute
 
-	// Records are the clicks' records, whole. Only blocks that stay in one process have them;
-	// others have none, and neither does the column count there.
+	// ForDedup.
+	ReceivedMicros  []int64
+	LogMillisColumn []int64  // highest record timestamp of the partition so far, Unix milliseconds
+	ClickKey        []Key128 // of click_id
+	ContentHash     []uint64 // of ad and cost: differs between conflicting copies
+
+	IPKey   []Key128 // ForIP: of (ip, ad); zero where the ip is empty
+	UserKey []Key128 // ForUser: of (user, ad); zero where the user is empty
+
+	// Records are the clicks' records, whole. Only blocks that stay in one process have them.
 	Records []*Record
 
 	// Slot is scratch space of the operator that works on the block.
 	Slot int32
 }
+
+// Columns are the columns that only some operators need.
+type Columns uint8
+
+// The columns by the operator that needs them. ForSink is for those that forward whole records.
+const (
+	ForDedup Columns = 1 << iota
+	ForIP
+	ForUser
+	ForSink
+)
 
 // ClickFlags are marks on a click.
 type ClickFlags uint8
@@ -105,13 +119,11 @@ func (b *Block) Position(i int) Position {
 	return Position{Partition: b.Partition[i], Offset: b.Offset[i]}
 }
 
-// AppendFrom appends click i of src, without its winner where it has none.
+// AppendFrom appends click i of src, whose columns all blocks appended to b must have.
 func (b *Block) AppendFrom(src *Block, i int) {
 	b.Partition = append(b.Partition, src.Partition[i])
 	b.Offset = append(b.Offset, src.Offset[i])
-	b.ReceivedMicros = append(b.ReceivedMicros, src.ReceivedMicros[i])
 	b.EventMillis = append(b.EventMillis, src.EventMillis[i])
-	b.LogMillisColumn = append(b.LogMillisColumn, src.LogMillisColumn[i])
 	b.JudgeMillis = append(b.JudgeMillis, src.JudgeMillis[i])
 	b.CostMicros = append(b.CostMicros, src.CostMicros[i])
 	b.Verdict = append(b.Verdict, src.Verdict[i])
@@ -119,15 +131,23 @@ func (b *Block) AppendFrom(src *Block, i int) {
 	b.Flags = append(b.Flags, src.Flags[i])
 	b.WinnerPartition = append(b.WinnerPartition, src.WinnerPartition[i])
 	b.WinnerOffset = append(b.WinnerOffset, src.WinnerOffset[i])
-	b.ClickKey = append(b.ClickKey, src.ClickKey[i])
-	b.ContentHash = append(b.ContentHash, src.ContentHash[i])
-	b.IPKey = append(b.IPKey, src.IPKey[i])
-	b.UserKey = append(b.UserKey, src.UserKey[i])
 	b.ClickID.Append(src.ClickID.At(i))
 	b.RowKey.Append(src.RowKey.At(i))
-	if len(src.Records) > 0 {
-		b.Records = append(b.Records, src.Records[i])
+	b.ReceivedMicros = appendAt(b.ReceivedMicros, src.ReceivedMicros, i)
+	b.LogMillisColumn = appendAt(b.LogMillisColumn, src.LogMillisColumn, i)
+	b.ClickKey = appendAt(b.ClickKey, src.ClickKey, i)
+	b.ContentHash = appendAt(b.ContentHash, src.ContentHash, i)
+	b.IPKey = appendAt(b.IPKey, src.IPKey, i)
+	b.UserKey = appendAt(b.UserKey, src.UserKey, i)
+	b.Records = appendAt(b.Records, src.Records, i)
+}
+
+// appendAt appends entry i of a column that may be absent.
+func appendAt[T any](dst, col []T, i int) []T {
+	if len(col) == 0 {
+		return dst
 	}
+	return append(dst, col[i])
 }
 
 // FillBare completes a block whose clicks are on time and need no deduplication any more, of which
@@ -137,14 +157,8 @@ func (b *Block) FillBare() {
 	b.JudgeMillis = append(b.JudgeMillis[:0], b.EventMillis...)
 	b.WinnerPartition = append(b.WinnerPartition[:0], b.Partition...)
 	b.WinnerOffset = append(b.WinnerOffset[:0], b.Offset...)
-	b.ReceivedMicros, b.LogMillisColumn = zeros(b.ReceivedMicros, n), zeros(b.LogMillisColumn, n)
-	b.ClickKey, b.ContentHash, b.Verdict = zeros(b.ClickKey, n), zeros(b.ContentHash, n), zeros(b.Verdict, n)
-}
-
-func zeros[T any](col []T, n int) []T {
-	col = slices.Grow(col[:0], n)[:n]
-	clear(col)
-	return col
+	b.Verdict = slices.Grow(b.Verdict[:0], n)[:n]
+	clear(b.Verdict)
 }
 
 // Reset empties the block and keeps its memory.

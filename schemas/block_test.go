@@ -53,6 +53,15 @@ func randomBlock(rng *rand.Rand, n int) *Block {
 		b.ClickID.Append(make([]byte, rng.IntN(5)))
 		b.RowKey.Append(AppendRowKey(nil, "adv", "", "ad", "\xff", "DE"))
 	}
+	if rng.IntN(2) == 0 {
+		b.ReceivedMicros, b.LogMillisColumn, b.ClickKey, b.ContentHash = nil, nil, nil, nil
+	}
+	if rng.IntN(2) == 0 {
+		b.IPKey = nil
+	}
+	if rng.IntN(2) == 0 {
+		b.UserKey = nil
+	}
 	return b
 }
 
@@ -66,6 +75,10 @@ func randomRowBlock(rng *rand.Rand, n int) *RowBlock {
 	return b
 }
 
+// optional are the columns that a block may lack.
+var optional = map[string]bool{"Records": true, "ReceivedMicros": true, "LogMillisColumn": true, "ClickKey": true,
+	"ContentHash": true, "IPKey": true, "UserKey": true}
+
 // columnLengths returns how many entries each column of a block has.
 func columnLengths(block any) map[string]int {
 	lengths := map[string]int{}
@@ -73,7 +86,7 @@ func columnLengths(block any) map[string]int {
 	for i := range v.NumField() {
 		name, f := v.Type().Field(i).Name, v.Field(i)
 		switch {
-		case name == "Records" && f.Len() == 0: // of a block that was encoded
+		case optional[name] && f.Len() == 0:
 		case f.Kind() == reflect.Slice:
 			lengths[name] = f.Len()
 		case f.Type() == reflect.TypeFor[Text]():

@@ -8,7 +8,7 @@ import (
 )
 
 // blockVersion is the first byte of every encoded block.
-const blockVersion = 2
+const blockVersion = 3
 
 // MaxBlockClicks bounds the clicks of one block, so that a damaged length cannot ask for memory.
 const MaxBlockClicks = 1 << 24
@@ -18,8 +18,9 @@ const MaxChannels = 1 << 16
 
 var errBlock = errors.New("malformed block")
 
-// Append encodes the block: version, header, number of clicks, then column by column; integers
-// as zigzag varints of the difference to the entry before, keys as they are.
+// Append encodes the block: version, header, number of clicks, which columns there are, then column
+// by column; integers as zigzag varints of the difference to the entry before, keys as they are.
+// Records are left out.
 func (b *Block) Append(dst []byte) []byte {
 	dst = append(dst, blockVersion)
 	dst = b.Header.appendTo(dst, b.Len())
@@ -28,11 +29,15 @@ func (b *Block) Append(dst []byte) []byte {
 	}
 	// Of most columns an entry takes one or two bytes, of a few more.
 	dst = slices.Grow(dst, b.Len()*(3+8+3*16+22)+len(b.ClickID.Bytes)+len(b.RowKey.Bytes))
+	columns := b.columns()
+	dst = append(dst, byte(columns))
 	dst = appendDeltas(dst, b.Partition)
 	dst = appendDeltas(dst, b.WinnerPartition)
-	for _, col := range [...][]int64{b.Offset, b.ReceivedMicros, b.EventMillis, b.LogMillisColumn,
-		b.JudgeMillis, b.CostMicros, b.WinnerOffset} {
+	for _, col := range [...][]int64{b.Offset, b.EventMillis, b.JudgeMillis, b.CostMicros, b.WinnerOffset} {
 		dst = appendDeltas(dst, col)
+	}
+	if columns&ForDedup != 0 {
+		dst = appendDeltas(appendDeltas(dst, b.ReceivedMicros), b.LogMillisColumn)
 	}
 	for i := range b.Verdict {
 		dst = append(dst, byte(b.Verdict[i]), byte(b.Rules[i]), byte(b.Flags[i]))
@@ -49,6 +54,20 @@ func (b *Block) Append(dst []byte) []byte {
 	return b.RowKey.appendTo(dst)
 }
 
+// columns tells which of Columns an encoded block has.
+func (b *Block) columns() (c Columns) {
+	if len(b.ClickKey) > 0 {
+		c |= ForDedup
+	}
+	if len(b.IPKey) > 0 {
+		c |= ForIP
+	}
+	if len(b.UserKey) > 0 {
+		c |= ForUser
+	}
+	return c
+}
+
 // Decode reads an encoded block into b, reusing its memory; the text columns are views into data.
 // Any bytes give a block or an error.
 func (b *Block) Decode(data []byte) error {
@@ -58,7 +77,7 @@ func (b *Block) Decode(data []byte) error {
 	}
 	r := reader{rest: data[1:]}
 	n := r.header(&b.Header)
-	const leastBytes = 2 + 7 + 3 + 8 + 3*16 + 2 // of one click
+	const leastBytes = 2 + 5 + 3 + 2 // of one click
 	if r.failed || n < 0 || n > MaxBlockClicks || n*leastBytes > int64(len(r.rest)) {
 		return errBlock
 	}
@@ -84,11 +103,19 @@ func DecodeBlock(data []byte) (*Block, error) {
 }
 
 func (b *Block) decodeColumns(r *reader, n int) {
+	present := r.take(1)
+	if present == nil || present[0]&^byte(ForDedup|ForIP|ForUser) != 0 {
+		r.failed = true
+		return
+	}
+	columns := Columns(present[0])
 	b.Partition = readDeltas(r, b.Partition, n)
 	b.WinnerPartition = readDeltas(r, b.WinnerPartition, n)
-	for _, col := range [...]*[]int64{&b.Offset, &b.ReceivedMicros, &b.EventMillis, &b.LogMillisColumn,
-		&b.JudgeMillis, &b.CostMicros, &b.WinnerOffset} {
+	for _, col := range [...]*[]int64{&b.Offset, &b.EventMillis, &b.JudgeMillis, &b.CostMicros, &b.WinnerOffset} {
 		*col = readDeltas(r, *col, n)
+	}
+	if columns&ForDedup != 0 {
+		b.ReceivedMicros, b.LogMillisColumn = readDeltas(r, b.ReceivedMicros, n), readDeltas(r, b.LogMillisColumn, n)
 	}
 	if marks := r.take(3 * n); marks != nil {
 		b.Verdict, b.Rules, b.Flags = slices.Grow(b.Verdict, n), slices.Grow(b.Rules, n), slices.Grow(b.Flags, n)
@@ -99,19 +126,21 @@ func (b *Block) decodeColumns(r *reader, n int) {
 			r.failed = r.failed || int(marks[3*i]) >= len(verdictNames)
 		}
 	}
-	if hashes := r.take(8 * n); hashes != nil {
-		b.ContentHash = slices.Grow(b.ContentHash, n)
-		for i := range n {
+	if columns&ForDedup != 0 {
+		hashes := r.take(8 * n)
+		b.ContentHash = slices.Grow(b.ContentHash, len(hashes)/8)
+		for i := range len(hashes) / 8 {
 			b.ContentHash = append(b.ContentHash, binary.LittleEndian.Uint64(hashes[8*i:]))
 		}
 	}
-	for _, col := range [...]*[]Key128{&b.ClickKey, &b.IPKey, &b.UserKey} {
-		if keys := r.take(16 * n); keys != nil {
-			*col = slices.Grow(*col, n)
-			for i := range n {
-				*col = append(*col, Key128(keys[16*i:]))
-			}
-		}
+	if columns&ForDedup != 0 {
+		b.ClickKey = r.keys(b.ClickKey, n)
+	}
+	if columns&ForIP != 0 {
+		b.IPKey = r.keys(b.IPKey, n)
+	}
+	if columns&ForUser != 0 {
+		b.UserKey = r.keys(b.UserKey, n)
 	}
 	b.ClickID = b.ClickID.read(r, n)
 	b.RowKey = b.RowKey.read(r, n)
@@ -226,4 +255,14 @@ func (r *reader) take(n int) []byte {
 	v := r.rest[:n:n]
 	r.rest = r.rest[n:]
 	return v
+}
+
+// keys reads n keys behind col.
+func (r *reader) keys(col []Key128, n int) []Key128 {
+	data := r.take(16 * n)
+	col = slices.Grow(col, len(data)/16)
+	for i := range len(data) / 16 {
+		col = append(col, Key128(data[16*i:]))
+	}
+	return col
 }

@@ -78,7 +78,7 @@ func (d *doubt) take(blocks []*schemas.Block, open []*schemas.Block) {
 		}
 	}
 	for shard := range open {
-		open[shard].Gather(blocks, picks[shard])
+		open[shard].Gather(blocks, picks[shard], schemas.ForIP|schemas.ForUser)
 		for _, p := range picks[shard] {
 			blocks[p.Source].Flags[p.Index] |= schemas.FlagContext
 		}

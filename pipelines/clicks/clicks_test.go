@@ -153,12 +153,12 @@ func TestRebuildFromSnapshots(t *testing.T) {
 	p, q := newPartition(0, 2), newPartition(1, 2)
 	var script []decode.Batch
 	log := int64(0)
-	for range 200 {
+	for range 300 {
 		for _, part := range []*partition{p, q} {
 			var batch []click
 			for range 400 {
 				log += rng.Int64N(5)
-				c := click{log: log, event: log - rng.Int64N(1500), id: fmt.Sprint("click_", rng.IntN(150_000)),
+				c := click{log: log, event: log - rng.Int64N(1500), id: fmt.Sprint("click_", rng.IntN(220_000)),
 					ad: fmt.Sprint("ad", rng.IntN(50)), ip: fmt.Sprint("192.0.2.", rng.IntN(250)), user: fmt.Sprint("u", rng.IntN(400)), micros: 450_000}
 				if rng.IntN(3) == 0 {
 					c.ip, c.ad = "192.0.2.7", "ad7"
@@ -181,7 +181,7 @@ func TestRebuildFromSnapshots(t *testing.T) {
 	if !slices.Equal(byReference.clicks, want.clicks) || !slices.Equal(byReference.sums(), want.sums()) {
 		t.Errorf("seed %d: blocks by reference give another result", seed)
 	}
-	if len(want.clicks) != 160_000 || !slices.Equal(got.clicks, want.clicks) {
+	if len(want.clicks) != 240_000 || !slices.Equal(got.clicks, want.clicks) {
 		t.Errorf("seed %d: got %d clicks, want the %d of a run that nothing happened to", seed, len(got.clicks), len(want.clicks))
 	}
 	if !slices.Equal(got.sums(), want.sums()) {

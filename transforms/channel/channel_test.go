@@ -204,7 +204,7 @@ func TestHeldIsBounded(t *testing.T) {
 
 func TestOutbox(t *testing.T) {
 	t.Parallel()
-	o := NewOutbox(1, 3, 2)
+	o := NewOutbox(1, 3, 2, schemas.ForDedup|schemas.ForIP|schemas.ForUser)
 	src := schemas.Block{Partition: []int32{0}, Offset: []int64{7}, ReceivedMicros: []int64{0}, EventMillis: []int64{0},
 		LogMillisColumn: []int64{0}, JudgeMillis: []int64{0}, CostMicros: []int64{0}, Verdict: []schemas.Verdict{0},
 		Rules: []schemas.Rules{0}, Flags: []schemas.ClickFlags{0}, WinnerPartition: []int32{0}, WinnerOffset: []int64{0},
@@ -244,7 +244,7 @@ func TestOutbox(t *testing.T) {
 	check(step(500, 1), sent{shard: 1, prev: 3, mark: 1200, clicks: 1})
 	var w snapshot.Writer
 	o.Save(&w)
-	o = NewOutbox(1, 3, 2)
+	o = NewOutbox(1, 3, 2, schemas.ForDedup|schemas.ForIP|schemas.ForUser)
 	r := snapshot.Reader{Rest: w.Buf}
 	o.Load(&r)
 	if r.Err() != nil || o.Announced() != 1200 || o.Shards() != 2 {

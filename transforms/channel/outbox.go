@@ -10,6 +10,7 @@ const heartbeatMillis = 200
 
 // Outbox collects what an operator sends: one block for each shard of the next operator.
 type Outbox struct {
+	columns        schemas.Columns
 	self, channels int32
 	sources        []*schemas.Block // of the clicks that wait for Flush
 	picks          [][]schemas.Pick // by shard
@@ -18,9 +19,10 @@ type Outbox struct {
 	announced      int64
 }
 
-// NewOutbox returns the outbox of channel self of channels, towards that many shards.
-func NewOutbox(self, channels, shards int32) *Outbox {
-	return &Outbox{self: self, channels: channels, picks: make([][]schemas.Pick, shards),
+// NewOutbox returns the outbox of channel self of channels, towards that many shards of operators
+// that need the columns.
+func NewOutbox(self, channels, shards int32, columns schemas.Columns) *Outbox {
+	return &Outbox{columns: columns, self: self, channels: channels, picks: make([][]schemas.Pick, shards),
 		whole: make([][]*schemas.Block, shards), sent: make([]int64, shards), announced: schemas.MinWatermark}
 }
 
@@ -64,7 +66,7 @@ func (o *Outbox) Flush(watermark, tick int64, emit func(shard int32, b *schemas.
 			continue
 		}
 		b := schemas.NewBlock()
-		b.Gather(o.sources, picks)
+		b.Gather(o.sources, picks, o.columns)
 		o.picks[shard] = picks[:0]
 		send(shard, b, max(watermark, o.announced))
 	}

@@ -66,7 +66,7 @@ func NewCore(p *policy.Policy, mode Mode, self, shards int32) *Core {
 		span = ttl + skew + 60_000
 	}
 	return &Core{policy: p, mode: mode, self: self, channels: channel.New(header),
-		seen: expiring.New[entry](span), outbox: channel.NewOutbox(self, shards, shards)}
+		seen: expiring.New[entry](span), outbox: channel.NewOutbox(self, shards, shards, schemas.ForIP|schemas.ForUser|schemas.ForSink)}
 }
 
 func header(b *schemas.Block) *schemas.Header { return &b.Header }

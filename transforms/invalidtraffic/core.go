@@ -79,8 +79,12 @@ func compareTurns(a, b turn) int {
 
 // NewCore returns the empty state of shard self of shards; the next operator has nextShards.
 func NewCore(p *policy.Policy, identity Identity, self, shards, nextShards int32) *Core {
+	columns := schemas.ForSink
+	if identity == ByIP {
+		columns |= schemas.ForUser
+	}
 	return &Core{policy: p, identity: identity, self: self, channels: channel.New(header),
-		velocity: newVelocity(p), outbox: channel.NewOutbox(self, shards, nextShards)}
+		velocity: newVelocity(p), outbox: channel.NewOutbox(self, shards, nextShards, columns)}
 }
 
 func header(b *schemas.Block) *schemas.Header { return &b.Header }
@@ -206,19 +210,29 @@ func mergeTwo(dst, a, b []turn) {
 }
 
 func (c *Core) judge(b *schemas.Block, i int) {
-	key, rule, next := b.IPKey[i], schemas.RuleVelocityIPAd, b.UserKey[i]
-	if c.identity == ByUser {
-		key, rule = next, schemas.RuleVelocityUserAd
+	key, rule := &b.UserKey[i], schemas.RuleVelocityUserAd
+	if c.identity == ByIP {
+		key, rule = &b.IPKey[i], schemas.RuleVelocityIPAd
 	}
 	if b.Verdict[i] == schemas.Billable && !key.IsZero() &&
-		c.velocity.judge(key, b.EventMillis[i], b.JudgeMillis[i], c.policy.At(b.EventMillis[i]).Velocity) {
+		c.velocity.judge(*key, b.EventMillis[i], b.JudgeMillis[i], c.policy.At(b.EventMillis[i]).Velocity) {
 		b.Rules[i] |= rule
 	}
 	if c.identity == ByUser && b.Verdict[i] == schemas.Billable && b.Rules[i] != 0 {
 		b.Verdict[i] = schemas.Invalid // the last rule has spoken
 	}
-	if next.IsZero() {
-		next = b.ClickKey[i]
+	c.outbox.Add(c.next(b, i), b, i)
+}
+
+// next is the shard of the next operator that a click goes to: that of its (user, ad) identity, or
+// any, by its offset, where it has none.
+func (c *Core) next(b *schemas.Block, i int) int64 {
+	n := c.outbox.Shards()
+	switch {
+	case n == 1:
+		return 0
+	case b.UserKey[i].IsZero():
+		return int64(uint64(b.Offset[i]) % uint64(n))
 	}
-	c.outbox.Add(next.Shard(c.outbox.Shards()), b, i)
+	return b.UserKey[i].Shard(n)
 }
