@@ -27,8 +27,8 @@ const (
 const (
 	DefaultCheckpointInterval = 10 * time.Second
 	DefaultMaxParallelism     = 128
-	DefaultMaxBundleSize      = 100
-	DefaultMaxBundleTime      = 200 * time.Millisecond
+	DefaultMaxBundleSize      = 1000
+	DefaultMaxBundleTime      = 50 * time.Millisecond
 	DefaultStartTimeout       = time.Minute
 	DefaultStarts             = 3
 	DefaultSubmitTimeout      = 5 * time.Minute
@@ -66,8 +66,8 @@ type Config struct {
 	MaxParallelism int
 	// CheckpointInterval is the time between the beginnings of two checkpoints.
 	CheckpointInterval time.Duration
-	// MaxBundleSize is the most elements of a bundle, and MaxBundleTime its longest life. What
-	// flows is blocks, so bundles are small.
+	// MaxBundleSize is the most elements of a bundle, and MaxBundleTime its longest life: what an
+	// operator sends may wait for the end of its bundle.
 	MaxBundleSize int
 	MaxBundleTime time.Duration
 	// StateBackend is rocksdb or hashmap, with checkpoints below the URL StateStorage. Default: the

@@ -24,7 +24,10 @@ import (
 func init() {
 	beam.RegisterType(beamType[place]())
 	register.DoFn4x2[context.Context, *sdf.LockRTracker, int64, func(int64, []byte), sdf.ProcessContinuation, error](&sourceFn{})
+	register.DoFn2x0[[]byte, func(int64, int64)](&tickFn{})
+	register.DoFn4x1[state.Provider, int64, int64, func(int64, []byte), error](&pollFn{})
 	register.DoFn5x1[context.Context, state.Provider, int64, []byte, func([]byte), error](&sumFn{})
+	register.Emitter2[int64, int64]()
 	register.DoFn1x1[[]byte, error](&rowFn{})
 	register.Emitter2[int64, []byte]()
 	register.Emitter1[[]byte]()
@@ -39,17 +42,25 @@ type job struct {
 	Records    int64 // of each partition
 	Block      int64 // records of a poll
 	PauseMs    int64 // between polls
+	// IsSplittable takes a splittable DoFn as source, as prism has one; see Ticks.
+	IsSplittable bool
 }
 
 const shards = 4
 
 func (j job) pipeline() *beam.Pipeline {
 	p, s := beam.NewPipelineWithRoot()
-	ids := make([]int64, j.Partitions)
-	for i := range ids {
-		ids[i] = int64(i)
+	var blocks beam.PCollection
+	if j.IsSplittable {
+		ids := make([]int64, j.Partitions)
+		for i := range ids {
+			ids[i] = int64(i)
+		}
+		blocks = beam.ParDo(s, &sourceFn{Job: j}, beam.Reshuffle(s, beam.CreateList(s, ids)))
+	} else {
+		polls := beam.ParDo(s, &tickFn{Job: j}, Ticks(s, time.Duration(j.PauseMs)*time.Millisecond))
+		blocks = beam.ParDo(s, &pollFn{Job: j, Place: state.MakeValueState[[]byte]("place")}, polls)
 	}
-	blocks := beam.ParDo(s, &sourceFn{Job: j}, beam.Reshuffle(s, beam.CreateList(s, ids)))
 	rows := beam.ParDo(s, &sumFn{Job: j, Token: state.MakeValueState[[]byte]("token"), Log: state.MakeBagState[[]byte]("log")}, blocks)
 	beam.ParDo0(s, &rowFn{Job: j}, rows)
 	return p
@@ -142,18 +153,7 @@ func (f *sourceFn) ProcessElement(_ context.Context, rt *sdf.LockRTracker, parti
 	if r.LogMillis != r.Next*(r.Next-1)/2 {
 		return sdf.StopProcessing(), fmt.Errorf("partition %d came back as %+v", partition, r)
 	}
-	next := place{Next: min(r.Next+f.Job.Block, f.Job.Records), End: r.End, LogMillis: r.LogMillis}
-	blocks := make([][]byte, shards)
-	for s := range blocks {
-		blocks[s] = binary.BigEndian.AppendUint64(blocks[s], uint64(partition))
-		blocks[s] = binary.BigEndian.AppendUint64(blocks[s], uint64(r.Next))
-		blocks[s] = binary.BigEndian.AppendUint64(blocks[s], uint64(next.Next))
-	}
-	for o := r.Next; o < next.Next; o++ {
-		s := shardOf(partition, o)
-		blocks[s] = binary.BigEndian.AppendUint64(blocks[s], uint64(value(partition, o)))
-		next.LogMillis += o
-	}
+	next, blocks := f.Job.poll(partition, r)
 	if !rt.TryClaim(next) {
 		return sdf.StopProcessing(), nil
 	}
@@ -161,6 +161,70 @@ func (f *sourceFn) ProcessElement(_ context.Context, rt *sdf.LockRTracker, parti
 		emit(int64(s), b)
 	}
 	return sdf.ResumeProcessingIn(time.Duration(f.Job.PauseMs) * time.Millisecond), nil
+}
+
+// poll reads a partition from a place on, and returns the next place and a block for each shard.
+func (j job) poll(partition int64, from place) (place, [][]byte) {
+	next := place{Next: min(from.Next+j.Block, j.Records), End: from.End, LogMillis: from.LogMillis}
+	blocks := make([][]byte, shards)
+	for s := range blocks {
+		blocks[s] = binary.BigEndian.AppendUint64(blocks[s], uint64(partition))
+		blocks[s] = binary.BigEndian.AppendUint64(blocks[s], uint64(from.Next))
+		blocks[s] = binary.BigEndian.AppendUint64(blocks[s], uint64(next.Next))
+	}
+	for o := from.Next; o < next.Next; o++ {
+		s := shardOf(partition, o)
+		blocks[s] = binary.BigEndian.AppendUint64(blocks[s], uint64(value(partition, o)))
+		next.LogMillis += o
+	}
+	return next, blocks
+}
+
+// tickFn makes of each tick a poll of every partition. Job is configuration.
+type tickFn struct{ Job job }
+
+func (f *tickFn) ProcessElement(_ []byte, emit func(int64, int64)) {
+	for p := range f.Job.Partitions {
+		emit(p, 0)
+	}
+}
+
+// pollFn is the source on Flink: where a partition goes on is keyed state. Job is configuration.
+type pollFn struct {
+	Job   job
+	Place state.Value[[]byte]
+
+	polled map[int64]bool
+}
+
+func (f *pollFn) StartBundle(func(int64, []byte)) { f.polled = map[int64]bool{} }
+
+func (f *pollFn) ProcessElement(sp state.Provider, partition, _ int64, emit func(int64, []byte)) error {
+	if f.polled[partition] {
+		return nil // of ticks that have piled up, one a bundle counts
+	}
+	f.polled[partition] = true
+	text, exists, err := f.Place.Read(sp)
+	if err != nil {
+		return err
+	}
+	from := place{End: math.MaxInt64}
+	if exists {
+		if err := json.Unmarshal(text, &from); err != nil {
+			return err
+		}
+	}
+	next, blocks := f.Job.poll(partition, from)
+	if text, err = json.Marshal(next); err != nil {
+		return err
+	}
+	if err := f.Place.Write(sp, text); err != nil {
+		return err
+	}
+	for s, b := range blocks {
+		emit(int64(s), b)
+	}
+	return nil
 }
 
 // row is a shard's absolute total.
