@@ -221,7 +221,10 @@ func finalRows(day serving.FinalDay, rows []schemas.MinuteRow) ([]*schemas.Minut
 			outside++
 		}
 	}
-	slices.SortFunc(sorted, func(a, b *schemas.MinuteRow) int { return a.Compare(b.MinuteKey) })
+	byKey := func(a, b *schemas.MinuteRow) int { return a.Compare(b.MinuteKey) }
+	if !slices.IsSortedFunc(sorted, byKey) {
+		slices.SortFunc(sorted, byKey)
+	}
 	for i := 1; i < len(sorted); i++ {
 		if sorted[i].MinuteKey == sorted[i-1].MinuteKey {
 			repeated++

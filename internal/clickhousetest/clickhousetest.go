@@ -3,6 +3,7 @@
 package clickhousetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -120,6 +122,27 @@ func (s *Server) Kill(t testing.TB) {
 	for s.part.State(t.Context()).PID != 0 { // it gives its memory back first
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// CPU returns the processor time that the server has used since it was started, 0 where the system does
+// not say.
+func (s *Server) CPU(t testing.TB) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.part.State(t.Context()).PID))
+	if err != nil {
+		return 0
+	}
+	// User and system time, in hundredths of a second, behind the name in brackets.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	var ticks int
+	for _, field := range fields[11:13] {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 // Restart starts the server again, on its data.
