@@ -17,7 +17,9 @@ func (j *Job) Savepoint(ctx context.Context, dir string) (string, error) {
 }
 
 // Stop stores the job's state as Savepoint does, and ends the job with that: what is resumed from
-// the place continues it. It returns when the job has ended.
+// the place continues it. It returns when the job has ended. What sinks wrote between the savepoint
+// and the end is written again. Flink's own stop with a savepoint would avoid that; it has operators
+// finish their input, which was not tried with those of Beam.
 func (j *Job) Stop(ctx context.Context, dir string) (string, error) {
 	place, err := j.trigger(ctx, "/savepoints", savepointRequest{Directory: dir, Cancel: true})
 	if err != nil {
