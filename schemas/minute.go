@@ -1,6 +1,9 @@
 package schemas
 
-import "cmp"
+import (
+	"cmp"
+	"strings"
+)
 
 // MinuteMillis is the length of a window: one minute.
 const MinuteMillis = 60_000
@@ -26,10 +29,19 @@ type MinuteKey struct {
 
 // Compare orders keys by minute, advertiser, campaign, ad, device, country.
 func (k MinuteKey) Compare(o MinuteKey) int {
-	return cmp.Or(cmp.Compare(k.MinuteMillis, o.MinuteMillis),
-		cmp.Compare(k.AdvertiserID, o.AdvertiserID), cmp.Compare(k.CampaignID, o.CampaignID),
-		cmp.Compare(k.AdID, o.AdID), cmp.Compare(k.DeviceType, o.DeviceType),
-		cmp.Compare(k.CountryCode, o.CountryCode))
+	switch { // not by cmp.Or, which works all of it out for every pair
+	case k.MinuteMillis != o.MinuteMillis:
+		return cmp.Compare(k.MinuteMillis, o.MinuteMillis)
+	case k.AdvertiserID != o.AdvertiserID:
+		return strings.Compare(k.AdvertiserID, o.AdvertiserID)
+	case k.CampaignID != o.CampaignID:
+		return strings.Compare(k.CampaignID, o.CampaignID)
+	case k.AdID != o.AdID:
+		return strings.Compare(k.AdID, o.AdID)
+	case k.DeviceType != o.DeviceType:
+		return strings.Compare(k.DeviceType, o.DeviceType)
+	}
+	return strings.Compare(k.CountryCode, o.CountryCode)
 }
 
 // MinuteRow is one row of the serving table: absolute totals of one key.

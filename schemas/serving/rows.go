@@ -65,7 +65,19 @@ func NewestByKey(rows []schemas.MinuteRow) ([]*schemas.MinuteRow, error) {
 	if isSorted {
 		return sorted, nil
 	}
-	slices.SortStableFunc(sorted, func(a, b *schemas.MinuteRow) int { return a.Compare(b.MinuteKey) })
+	order := make([]int32, len(rows)) // sorted with the place as the last key: faster than a stable sort
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int {
+		if c := rows[a].Compare(rows[b].MinuteKey); c != 0 {
+			return c
+		}
+		return int(a - b)
+	})
+	for i, at := range order {
+		sorted[i] = &rows[at]
+	}
 	kept := sorted[:0]
 	for _, r := range sorted {
 		if n := len(kept); n > 0 && kept[n-1].MinuteKey == r.MinuteKey {
