@@ -27,13 +27,16 @@ click that is not billed to clicks.decisions.
 After any end, kill -9 included, the next start replays the log from the
 published watermark less the horizon, and publishes only what lies after it.
 
+With --dedup redis://… the click ids lie in Redis, where a worker that takes over
+finds them. While Redis is away the stream waits, or goes on by its own state.
+
 Runs until Ctrl-C and prints its totals.`,
 		Example: `  clickledger stream --log kafka://127.0.0.1:9092 --serving duckdb:///data/serving.duckdb
   clickledger stream --config clickledger.yaml --until-end --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runStream(a, cmd, untilEnd, dryRun) },
 	}
-	addSettings(cmd, "serving_password_file")
+	addSettings(cmd, "serving_password_file", "dedup_on_failure", "dedup_prefix", "dedup_password_file")
 	addGroup(cmd, "stream")
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "read to the end of the log, publish all of it, and end")
 	addDryRun(cmd, &dryRun)
@@ -49,12 +52,6 @@ func runStream(a *app, cmd *cobra.Command, untilEnd, dryRun bool) (err error) {
 	cfg, logger, err := a.begin(cmd, "log", "serving")
 	if err != nil {
 		return err
-	}
-	if cfg.Dedup != "state" {
-		return &config.ExitError{
-			Code: config.ExitUsage,
-			Err:  errors.New("dedup: " + config.Redact(cfg.Dedup) + " is not supported yet; expected state"),
-		}
 	}
 	if dryRun {
 		plan, err := planLog(cmd.Context(), cfg.Log, schemas.TopicClicks)
@@ -99,5 +96,7 @@ func streamConfig(cfg *config.Config, untilEnd bool) stream.Config {
 		PollRecords:     cfg.Stream.PollRecords,
 		InFlightClicks:  cfg.Stream.InFlightClicks,
 		UntilEnd:        untilEnd,
+		Dedup: stream.Dedup{URL: cfg.Dedup, PasswordFile: cfg.DedupPasswordFile, Prefix: cfg.DedupPrefix,
+			OnFailure: cfg.DedupOnFailure},
 	}
 }

@@ -89,7 +89,7 @@ func TestExitCodes(t *testing.T) {
 		{"archive", config.ExitUsage, "archive: is not set"},
 		{"stream --shards 0", config.ExitUsage, "serving: is not set"},
 		{"stream --log kafka://h:1 --serving clickhouse://h:1/d", config.ExitUsage, "not supported yet"},
-		{"stream --log kafka://h:1 --serving duckdb:///x.db --dedup redis://h:1", config.ExitUsage, "not supported yet"},
+		{"stream --log kafka://h:1 --serving duckdb:///x.db --dedup redis://h:1 --dedup-on-failure guess", config.ExitUsage, "one of wait, state"},
 		{"generate", config.ExitUsage, "log: is not set"},
 		{"generate --log kafka://h:1 --start monday", config.ExitUsage, "start"},
 		{"generate --gateway x --ads 0", config.ExitUsage, "generate.gateway"},

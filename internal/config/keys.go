@@ -31,8 +31,22 @@ var keys = []Key{
 	},
 	{
 		Name: "dedup", Flag: "dedup", Stable: true, Default: "state",
-		Kind: place([]string{"state"}, "redis://host:port/db"),
+		Kind: place([]string{"state"}, "redis://host:port/db", "rediss://host:port/db"),
 		Help: "where the stream keeps the click ids it has seen",
+	},
+	{
+		Name: "dedup_on_failure", Flag: "dedup-on-failure", Default: "wait", Kind: enum("wait", "state"),
+		Help: "what the stream does while Redis is away: wait for it, or go on by the state that it then keeps as well",
+	},
+	{
+		Name: "dedup_prefix", Flag: "dedup-prefix", Default: "clickledger",
+		Kind: pattern("name", "a name without braces or blanks, up to 64 characters", `[^{}\s]{1,64}`),
+		Help: "begins the names of the stream's keys in Redis; other logs and policies are kept apart by themselves",
+	},
+	{
+		Name: "dedup_password_file", Flag: "dedup-password-file",
+		Kind: filePath("a readable file whose first line is the password"),
+		Help: "holds the password of Redis, for a dedup URL without one; without both it is that of REDISCLI_AUTH",
 	},
 	{
 		Name: "policy", Flag: "policy", Stable: true, Kind: filePath("a policy document"),
@@ -156,6 +170,9 @@ type Config struct {
 	Serving            string `koanf:"serving"`
 	Ledger             string `koanf:"ledger"`
 	Dedup              string `koanf:"dedup"`
+	DedupOnFailure     string `koanf:"dedup_on_failure"`
+	DedupPrefix        string `koanf:"dedup_prefix"`
+	DedupPasswordFile  string `koanf:"dedup_password_file"`
 	Policy             string `koanf:"policy"`
 	LedgerPasswordFile string `koanf:"ledger_password_file"`
 	// ServingPasswordFile is for ServingURL.

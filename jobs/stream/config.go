@@ -35,6 +35,8 @@ type Config struct {
 	Policy *policy.Policy
 	RunID  string // names the run in logs; needed
 	Shards int    // of every operator; default DefaultShards
+	// Dedup is where the click_ids are kept.
+	Dedup Dedup
 	// PublishInterval is the least time between two publications. Default 1s.
 	PublishInterval time.Duration
 	// PollWait is how long a poll waits for records. Default 250ms.
@@ -71,6 +73,7 @@ func (c Config) Validate() error {
 	if c.RunID == "" {
 		problems = append(problems, errors.New("run_id: missing"))
 	}
+	problems = append(problems, c.Dedup.validate()...)
 	for _, n := range []struct {
 		key       string
 		value     int64

@@ -44,6 +44,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) (Stats, error) {
 	}
 	out := clicks.Stream(root, clicks.Config{
 		Config:        shardstate.Config{PolicyYAML: string(doc), Shards: int32(cfg.Shards), RunID: cfg.RunID, InMemory: true},
+		Dedup:         s.dedup,
 		PublishMillis: cfg.PublishInterval.Milliseconds(),
 	}, read(root, cfg.RunID, starts))
 	beamrunner.Sink(root, &decisionsFn{RunID: cfg.RunID}, out.Judged)
@@ -58,6 +59,9 @@ func Run(ctx context.Context, cfg Config, deps Deps) (Stats, error) {
 	close(done)
 	if failure := s.failure.Load(); failure != nil {
 		err = *failure // the cause, without the runner's words around it
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // it waited for a store that is away, and was to stop
 	}
 	st := s.stats()
 	if deps.Progress != nil {
@@ -104,6 +108,9 @@ func open(ctx context.Context, cfg Config, deps Deps) (_ *session, err error) {
 		return nil, err
 	}
 	if err := s.openPartitions(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.openDedup(ctx, brokers); err != nil {
 		return nil, err
 	}
 	s.draining.Store(cfg.UntilEnd)
@@ -183,6 +190,9 @@ func (s *session) close() {
 		if err := s.producer.Close(); err != nil {
 			s.deps.Logger.Warn("close the producer", "error", err)
 		}
+	}
+	if s.redis != nil {
+		_ = s.redis.Close() // reads and writes nothing
 	}
 	if s.client != nil {
 		s.client.Close()

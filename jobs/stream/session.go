@@ -7,9 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/clickledger/clickledger/internal/dedupredis"
 	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/serving"
+	"github.com/clickledger/clickledger/transforms/dedup"
 )
 
 // sessions are the running jobs of this process by run ID: what the DoFns of a job share and
@@ -30,6 +32,8 @@ type session struct {
 	deps     Deps
 	client   *kafkaio.Client
 	producer *kafkaio.Producer
+	redis    *dedupredis.Client // nil without
+	dedup    dedup.StoreConfig
 	ctx      context.Context // of the job: cancelled when it is to stop
 
 	partitions []*partition

@@ -18,6 +18,8 @@ import (
 // Config is the graph's configuration.
 type Config struct {
 	shardstate.Config
+	// Dedup is where the stream keeps the click_ids that it has seen; the zero value is its state.
+	Dedup dedup.StoreConfig
 	// PublishMillis is the least time between two publications of totals, by the source's clock.
 	PublishMillis int64
 }
@@ -43,7 +45,7 @@ func Stream(s beam.Scope, cfg Config, batches beam.PCollection) Output {
 
 // Unique marks duplicates in PCollection<KV<shard, encoded schemas.Block>> sharded by click key.
 func Unique(s beam.Scope, cfg Config, mode dedup.Mode, blocks beam.PCollection) beam.PCollection {
-	return dedup.ByClickID(s, cfg.Config, mode, blocks)
+	return dedup.ByClickID(s, dedup.Config{Config: cfg.Config, Mode: mode, Store: cfg.Dedup}, blocks)
 }
 
 // Bill judges invalid traffic and sums up, from blocks sharded by the (ip, ad) identity.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/claim"
 	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/transforms/channel"
 	"github.com/clickledger/clickledger/transforms/expiring"
@@ -47,6 +48,7 @@ type Core struct {
 	pending  []queue // by channel
 	seen     *expiring.Map[entry]
 	outbox   *channel.Outbox
+	shared   *shared // nil where the core's own memory decides alone
 	ready    []*schemas.Block
 	done     []*schemas.Block
 }
@@ -61,12 +63,17 @@ type queue struct {
 func NewCore(p *policy.Policy, mode Mode, self, shards int32) *Core {
 	span := int64(expiring.Forever)
 	if mode == Sliding {
-		ttl := policy.Max(p, func(r *policy.Revision) int64 { return r.Dedup.TTL.Milliseconds() })
-		skew := policy.Max(p, func(r *policy.Revision) int64 { return r.AllowedSkew.Milliseconds() })
-		span = ttl + skew + 60_000
+		span = SpanMillis(p)
 	}
 	return &Core{policy: p, mode: mode, self: self, channels: channel.New(header),
 		seen: expiring.New[entry](span), outbox: channel.NewOutbox(self, shards, shards, schemas.ForIP|schemas.ForUser|schemas.ForSink)}
+}
+
+// SpanMillis is how long the stream remembers a click_id at least, by log time.
+func SpanMillis(p *policy.Policy) int64 {
+	ttl := policy.Max(p, func(r *policy.Revision) int64 { return r.Dedup.TTL.Milliseconds() })
+	skew := policy.Max(p, func(r *policy.Revision) int64 { return r.AllowedSkew.Milliseconds() })
+	return ttl + skew + 60_000
 }
 
 func header(b *schemas.Block) *schemas.Header { return &b.Header }
@@ -93,6 +100,9 @@ func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)
 	}
 	clear(c.ready)
 	c.merge(c.channels.Log())
+	if err := c.settle(); err != nil {
+		return err
+	}
 	c.outbox.Flush(c.watermark(), c.channels.Tick(), emit)
 	for _, b := range c.done {
 		if c.OwnsBlocks {
@@ -153,38 +163,61 @@ func (q *queue) pop() bool {
 	return true
 }
 
-// judge decides on one click, marks it, and puts it into the block of its next shard.
+// judge decides on one click, marks it, and puts it into the block of its next shard. With a store
+// the click is marked by settle.
 func (c *Core) judge(b *schemas.Block, i int) {
-	rev := c.policy.At(b.EventMillis[i])
-	keep := rev.Dedup.TTL.Microseconds()
-	if c.mode == FromWinner {
-		keep = rev.Dedup.Lookback.Microseconds()
-	}
-	now, pos := b.ReceivedMicros[i], b.Position(i)
-	e, found := c.seen.Get(b.ClickKey[i])
-	switch {
-	case found && e.winner == pos:
-		// The winner itself, delivered again: it stays the winner.
-	case found && now-e.anchor <= keep:
-		b.WinnerPartition[i], b.WinnerOffset[i] = e.winner.Partition, e.winner.Offset
-		if b.ContentHash[i] != e.content {
-			b.Flags[i] |= schemas.FlagConflict
-		}
-		if b.Verdict[i] != schemas.Late {
-			b.Verdict[i], b.Rules[i] = schemas.Duplicate, 0
-		}
-		if c.mode == Sliding {
-			e.anchor = max(e.anchor, now)
-			c.seen.Put(b.ClickKey[i], e, b.LogMillisColumn[i])
-		}
-	default:
-		c.seen.Put(b.ClickKey[i], entry{winner: pos, anchor: now, content: b.ContentHash[i]}, b.LogMillisColumn[i])
+	if c.shared == nil {
+		mark(b, i, c.remember(b, i))
+	} else {
+		c.claim(b, i)
 	}
 	to := b.IPKey[i]
 	if to.IsZero() {
 		to = b.ClickKey[i]
 	}
 	c.outbox.Add(to.Shard(c.outbox.Shards()), b, i)
+}
+
+// keepMicros is the time to live that holds for a click of that event time.
+func (c *Core) keepMicros(eventMillis int64) int64 {
+	rev := c.policy.At(eventMillis)
+	if c.mode == FromWinner {
+		return rev.Dedup.Lookback.Microseconds()
+	}
+	return rev.Dedup.TTL.Microseconds()
+}
+
+// remember returns the owner of a click's click_id, which is the click itself where it wins.
+func (c *Core) remember(b *schemas.Block, i int) claim.Owner {
+	now, pos := b.ReceivedMicros[i], b.Position(i)
+	e, found := c.seen.Get(b.ClickKey[i])
+	switch {
+	case found && e.winner == pos:
+		// The winner itself, delivered again: it stays the winner.
+	case found && now-e.anchor <= c.keepMicros(b.EventMillis[i]):
+		if c.mode == Sliding {
+			e.anchor = max(e.anchor, now)
+			c.seen.Put(b.ClickKey[i], e, b.LogMillisColumn[i])
+		}
+	default:
+		e = entry{winner: pos, anchor: now, content: b.ContentHash[i]}
+		c.seen.Put(b.ClickKey[i], e, b.LogMillisColumn[i])
+	}
+	return claim.Owner{Position: e.winner, Content: e.content}
+}
+
+// mark makes a click that another one owns its duplicate.
+func mark(b *schemas.Block, i int, owner claim.Owner) {
+	if owner.Position == b.Position(i) {
+		return
+	}
+	b.WinnerPartition[i], b.WinnerOffset[i] = owner.Position.Partition, owner.Position.Offset
+	if b.ContentHash[i] != owner.Content {
+		b.Flags[i] |= schemas.FlagConflict
+	}
+	if b.Verdict[i] != schemas.Late {
+		b.Verdict[i], b.Rules[i] = schemas.Duplicate, 0
+	}
 }
 
 // watermark is what no later output comes before: the channels' least, and the waiting clicks.

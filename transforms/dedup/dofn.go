@@ -15,29 +15,48 @@ func init() {
 	register.Emitter2[int64, []byte]()
 }
 
+// Config is the operator's configuration.
+type Config struct {
+	shardstate.Config
+	Mode Mode
+	// Store keeps the click_ids outside of this process; the zero value keeps them in state.
+	Store StoreConfig
+}
+
 // ByClickID marks duplicates.
 //
 // In: PCollection<KV<shard, encoded schemas.Block>>, sharded by click key. Out: the same type with
 // the same clicks, sharded by the (ip, ad) identity.
-func ByClickID(s beam.Scope, cfg shardstate.Config, mode Mode, blocks beam.PCollection) beam.PCollection {
+func ByClickID(s beam.Scope, cfg Config, blocks beam.PCollection) beam.PCollection {
 	cfg.Validate()
+	if cfg.Store.URL != "" && cfg.Mode != Sliding {
+		panic("dedup: a store remembers as the stream does")
+	}
 	s = s.Scope("dedup.ByClickID")
-	return beam.ParDo(s, &dedupFn{Config: cfg, Mode: mode,
+	return beam.ParDo(s, &dedupFn{Config: cfg.Config, Mode: cfg.Mode, Store: cfg.Store,
 		Token: state.MakeValueState[[]byte]("token"), Log: state.MakeBagState[[]byte]("log")}, blocks)
 }
 
-// dedupFn runs a Core for each shard. Config and Mode are configuration.
+// dedupFn runs a Core for each shard. Config, Mode and Store are configuration.
 type dedupFn struct {
 	Config shardstate.Config
 	Mode   Mode
+	Store  StoreConfig
 
 	Token state.Value[[]byte]
 	Log   state.Bag[[]byte]
 
-	out handover.Sender
+	out    handover.Sender
+	stores func(shard int32) Store // nil without a store
 }
 
-func (f *dedupFn) Setup() { f.out = f.Config.Sender() }
+func (f *dedupFn) Setup() (err error) {
+	f.out = f.Config.Sender()
+	if f.Store.URL != "" {
+		f.stores, err = openStores(f.Store)
+	}
+	return err
+}
 
 func (f *dedupFn) ProcessElement(sp state.Provider, shard int64, data []byte, emit func(int64, []byte)) error {
 	p, err := f.Config.Policy()
@@ -48,6 +67,9 @@ func (f *dedupFn) ProcessElement(sp state.Provider, shard int64, data []byte, em
 		func() *Core {
 			c := NewCore(p, f.Mode, int32(shard), f.Config.Shards)
 			c.OwnsBlocks = true
+			if f.stores != nil {
+				c.UseStore(f.stores(int32(shard)), f.Store.KeepsState)
+			}
 			return c
 		},
 		func(c *Core, data []byte, live bool) error {

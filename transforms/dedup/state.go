@@ -1,9 +1,15 @@
 package dedup
 
 import (
+	"errors"
+
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/transforms/snapshot"
 )
+
+// errOtherMemory says that the job was configured otherwise when the state was saved: what the one
+// memory holds the other one lacks.
+var errOtherMemory = errors.New("the state was saved with another setting of dedup; begin the job anew, without a savepoint")
 
 // Ended reports whether nothing more will come.
 func (c *Core) Ended() bool { return c.channels.Ended() }
@@ -27,6 +33,11 @@ func (c *Core) Save() []byte {
 		w.Int(e.anchor)
 		w.Uint64(e.content)
 	})
+	w.Bool(c.shared != nil)
+	if c.shared != nil {
+		w.Bool(c.shared.isAway)
+		w.Bytes(c.shared.store.Save())
+	}
 	return w.Seal()
 }
 
@@ -54,7 +65,23 @@ func (c *Core) Load(data []byte) error {
 		e.anchor, e.content = r.Int(), r.Uint64()
 		return e
 	})
-	return r.Err()
+	var isAway bool
+	var store []byte
+	isShared := r.Bool()
+	if isShared {
+		isAway, store = r.Bool(), r.Bytes()
+	}
+	if err := r.Err(); err != nil {
+		return err
+	}
+	if isShared != (c.shared != nil) {
+		return errOtherMemory
+	}
+	if !isShared {
+		return nil
+	}
+	c.shared.isAway = isAway
+	return c.shared.store.Load(store)
 }
 
 func encode(b *schemas.Block) []byte { return b.Append(nil) }

@@ -1,0 +1,114 @@
+// Package redistest runs a real Redis for a test: a server of its own on a free port, with its data
+// in a temporary folder, every write synced to disk before it is answered.
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Variable allows tests to start services. Without it they are skipped.
+const Variable = "CLICKLEDGER_TEST_SERVICES"
+
+const (
+	binary      = "redis-server"
+	startLimit  = 20 * time.Second
+	answerLimit = time.Second
+)
+
+// Server is a Redis that belongs to one test.
+type Server struct {
+	// URL is of its database 0.
+	URL string
+
+	tb   testing.TB
+	port int
+	dir  string
+	cmd  *exec.Cmd
+}
+
+// Start starts a server and ends it with the test, which is skipped where services are not allowed
+// or Redis is not installed.
+func Start(tb testing.TB) *Server {
+	tb.Helper()
+	if os.Getenv(Variable) != "1" {
+		tb.Skipf("needs a real Redis: set %s=1", Variable)
+	}
+	if _, err := exec.LookPath(binary); err != nil {
+		tb.Skipf("needs a real Redis: %s is not installed", binary)
+	}
+	port, err := freePort(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &Server{tb: tb, port: port, dir: tb.TempDir(), URL: fmt.Sprintf("redis://127.0.0.1:%d/0", port)}
+	s.Run()
+	tb.Cleanup(s.Kill)
+	return s
+}
+
+// Run starts the server again after Kill, with what it had written.
+func (s *Server) Run() {
+	s.tb.Helper()
+	// The test's context ends before its clean-ups; the server is ended by Kill.
+	s.cmd = exec.CommandContext(context.WithoutCancel(s.tb.Context()), binary, "--bind", "127.0.0.1",
+		"--port", strconv.Itoa(s.port), "--dir", s.dir, "--appendonly", "yes", "--appendfsync", "always", "--save", "")
+	if err := s.cmd.Start(); err != nil {
+		s.tb.Fatal(err)
+	}
+	for deadline := time.Now().Add(startLimit); ; {
+		answer, err := s.ask()
+		if err == nil && answer == "+PONG" {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.Kill()
+			s.tb.Fatalf("redis on port %d does not answer: %q, %v", s.port, answer, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// Kill ends the server by SIGKILL, if it runs.
+func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait() // says that it was killed
+	s.cmd = nil
+}
+
+// ask sends a PING.
+func (s *Server) ask() (string, error) {
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), answerLimit)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(answerLimit)); err != nil {
+		return "", err
+	}
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return "", err
+	}
+	buf := make([]byte, 64)
+	n, err := conn.Read(buf)
+	return strings.TrimSpace(string(buf[:n])), err
+}
+
+func freePort(ctx context.Context) (int, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
