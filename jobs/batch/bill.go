@@ -31,24 +31,33 @@ func (s *session) billSlices(ctx context.Context, graph clicks.Config) error {
 	var done atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(slicesAtOnce)
-	for from, n := 0, 0; from < len(s.buckets); from = n {
-		var size int64
-		for n = from; n < len(s.buckets) && (n == from || size+s.buckets[n].n <= int64(s.cfg.SliceClicks/slicesAtOnce)); n++ {
-			size += s.buckets[n].n
-		}
-		buckets := s.buckets[from:n]
+	for from := 0; from < len(s.buckets); {
+		n, size := s.nextSlice(from)
+		at, buckets := from, s.buckets[from:from+n]
+		from += n
 		group.Go(func() error {
 			if err := ctx.Err(); err != nil || size == 0 {
 				return err
 			}
-			if err := s.billSlice(ctx, graph, from, buckets); err != nil {
-				return fmt.Errorf("bill buckets %d to %d of %d: %w", from+1, from+len(buckets), len(s.buckets), err)
+			if err := s.billSlice(ctx, graph, at, buckets); err != nil {
+				return fmt.Errorf("bill buckets %d to %d of %d: %w", at+1, at+n, len(s.buckets), err)
 			}
 			s.progress("judge", done.Add(size), total)
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+// nextSlice is how many buckets from the given one on make a slice, and how many clicks they hold.
+func (s *session) nextSlice(from int) (n int, clicks int64) {
+	for _, b := range s.buckets[from:] {
+		if n > 0 && clicks+b.n > int64(s.cfg.SliceClicks/slicesAtOnce) {
+			break
+		}
+		n, clicks = n+1, clicks+b.n
+	}
+	return n, clicks
 }
 
 func (s *session) billSlice(ctx context.Context, graph clicks.Config, from int, buckets []*bucket) error {
