@@ -86,7 +86,7 @@ func (s *Store) insert(ctx context.Context, statement string, fill func(driver.B
 	if err != nil {
 		return err
 	}
-	defer batch.Close() //nolint:errcheck // Send has told of every error; without it the connection is given up
+	defer batch.Close() // Send has told of every error; without it the insert is given up
 	if err := fill(batch); err != nil {
 		return err
 	}

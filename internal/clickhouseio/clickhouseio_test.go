@@ -19,9 +19,9 @@ import (
 )
 
 // query runs a reading statement on the tables of the store; %s in it is the database.
-func query(t testing.TB, s *Store, text string, args ...any) [][]any {
+func query(t testing.TB, s *Store, text string) [][]any {
 	t.Helper()
-	got, err := s.Query(t.Context(), strings.ReplaceAll(text, "%s", s.database), args...)
+	got, err := s.Query(t.Context(), strings.ReplaceAll(text, "%s", s.database))
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}

@@ -77,11 +77,8 @@ func (s *Store) storeProgress(ctx context.Context, p serving.Progress) error {
 		for i, partition := range partitions {
 			next[i] = p.NextOffsets[partition]
 		}
-		err := s.insertRow(ctx, "progress_insert", streamName, s.sequence+1, p.WatermarkMillis, p.IsDrained, p.PolicyHash, partitions, next)
-		if err == nil {
-			s.sequence++
-		}
-		return err
+		s.sequence++ // of an attempt that failed too: it may still arrive
+		return s.insertRow(ctx, "progress_insert", streamName, s.sequence, p.WatermarkMillis, p.IsDrained, p.PolicyHash, partitions, next)
 	})
 }
 

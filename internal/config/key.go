@@ -11,6 +11,13 @@ const EnvPrefix = "CLICKLEDGER_"
 // EnvFile is the variable that names the configuration file when no flag does.
 const EnvFile = EnvPrefix + "CONFIG"
 
+// EnvPostgresBin is the variable that names the folder of PostgreSQL's programs for the private
+// servers of demo, standalone and dev up, or is "fetch" (docs/decisions/0007).
+const EnvPostgresBin = EnvPrefix + "POSTGRES_BIN"
+
+// otherVariables start with EnvPrefix and are no settings.
+var otherVariables = []string{EnvFile, EnvPostgresBin}
+
 // Key is one setting: an entry of the table that files, environment, flags and help come from.
 type Key struct {
 	Name    string // in the file: nested by dots, snake_case, e.g. "archiver.flush_interval"

@@ -63,6 +63,28 @@ var keys = []Key{
 		Help: "holds ClickHouse's password, for a serving URL without one",
 	},
 	{
+		Name: "s3.endpoint", Flag: "s3-endpoint", Kind: endpoint(),
+		Help: "the S3 service of s3:// places; unset is AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or Amazon's",
+	},
+	{
+		Name: "s3.region", Flag: "s3-region",
+		Kind: pattern("region", "the name of a region, e.g. eu-central-1", `[a-z0-9-]+`),
+		Help: "the region; unset is AWS_REGION, AWS_DEFAULT_REGION or what the service says",
+	},
+	{
+		Name: "s3.addressing", Flag: "s3-addressing", Default: "auto", Kind: enum("auto", "path", "host"),
+		Help: "where the bucket stands in a request; auto is path for every endpoint but Amazon's",
+	},
+	{
+		Name: "s3.credentials_file", Flag: "s3-credentials-file",
+		Kind: besideFile(filePath("a readable file of AWS credentials, beside this file or absolute")),
+		Help: "holds the keys of S3, in place of the standard environment",
+	},
+	{
+		Name: "s3.encryption", Flag: "s3-encryption", Default: "none", Kind: enum("none", "sse-s3"),
+		Help: "what the service is asked to encrypt new objects with",
+	},
+	{
 		Name: "ledger_currency", Flag: "currency", Default: "USD",
 		Kind: pattern("code", "an ISO 4217 code like USD", "[A-Z]{3}"), Help: "the currency of the ledger",
 	},
@@ -73,6 +95,35 @@ var keys = []Key{
 	{
 		Name: "logging.format", Flag: "log-format", Stable: true, Default: "text",
 		Kind: enum("text", "json"), Help: "the form of a log line",
+	},
+	{
+		Name: "kafka.tls", Flag: "kafka-tls", Default: "off", Kind: enum("off", "on"),
+		Help: "encrypt connections to the log's brokers, and check their certificates",
+	},
+	{
+		Name: "kafka.ca_file", Flag: "kafka-ca-file", Kind: filePath("a readable PEM file"),
+		Help: "the authorities that sign the brokers' certificates; unset is the system's",
+	},
+	{
+		Name: "kafka.cert_file", Flag: "kafka-cert-file", Kind: filePath("a readable PEM file"),
+		Help: "the client's certificate",
+	},
+	{
+		Name: "kafka.key_file", Flag: "kafka-key-file", Kind: filePath("a readable PEM file"),
+		Help: "the key of the client's certificate",
+	},
+	{
+		Name: "kafka.sasl", Flag: "kafka-sasl", Default: "off", Kind: enum("off", "plain", "scram-sha-256", "scram-sha-512"),
+		Help: "how the program logs in to the brokers; plain needs TLS, but on this machine",
+	},
+	{
+		Name: "kafka.user", Flag: "kafka-user", Kind: pattern("name", "a user name", `\S+`),
+		Help: "the user that logs in to the brokers",
+	},
+	{
+		Name: "kafka.password_file", Flag: "kafka-password-file",
+		Kind: filePath("a readable file whose first line is the password"),
+		Help: "holds that user's password; unset is the variable KAFKA_PASSWORD",
 	},
 	{
 		Name: "gateway.listen", Flag: "listen", Default: "127.0.0.1:8080",
@@ -179,7 +230,9 @@ type Config struct {
 	ServingPasswordFile string `koanf:"serving_password_file"`
 	LedgerCurrency      string `koanf:"ledger_currency"`
 
+	S3       S3       `koanf:"s3"`
 	Logging  Logging  `koanf:"logging"`
+	Kafka    Kafka    `koanf:"kafka"`
 	Gateway  Gateway  `koanf:"gateway"`
 	Archiver Archiver `koanf:"archiver"`
 	Stream   Stream   `koanf:"stream"`
@@ -189,10 +242,30 @@ type Config struct {
 	policy   *policy.Policy
 }
 
+// S3 is the service behind s3:// places. What is empty comes from the standard environment.
+type S3 struct {
+	Endpoint        string `koanf:"endpoint"`
+	Region          string `koanf:"region"`
+	Addressing      string `koanf:"addressing"`
+	CredentialsFile string `koanf:"credentials_file"`
+	Encryption      string `koanf:"encryption"`
+}
+
 // Logging is how the program logs on stderr.
 type Logging struct {
 	Level  string `koanf:"level"`
 	Format string `koanf:"format"`
+}
+
+// Kafka is how the log's brokers are spoken to.
+type Kafka struct {
+	TLS          string `koanf:"tls"`
+	CAFile       string `koanf:"ca_file"`
+	CertFile     string `koanf:"cert_file"`
+	KeyFile      string `koanf:"key_file"`
+	SASL         string `koanf:"sasl"`
+	User         string `koanf:"user"`
+	PasswordFile string `koanf:"password_file"`
 }
 
 // Gateway is the tracking endpoint.

@@ -22,6 +22,7 @@ type Kind struct {
 	Expected string             // ends the sentence "expected …"
 	Valid    func(string) error // nil accepts everything; the error is not shown
 	List     bool               // a file may hold a YAML list of such values
+	Beside   bool               // a relative path in a configuration file is relative to that file
 }
 
 // Bytes is a size in bytes. In text it carries a unit: "64MiB", "1GB".
@@ -87,6 +88,31 @@ func pattern(typ, expected, expression string) Kind {
 }
 
 func filePath(what string) Kind { return Kind{Type: "file", Expected: "the path of " + what} }
+
+// besideFile makes a path in a configuration file relative to that file.
+func besideFile(k Kind) Kind {
+	k.Beside = true
+	return k
+}
+
+// endpoint is the address of an HTTP service, without a path.
+func endpoint() Kind {
+	return Kind{
+		Type:     "url",
+		Expected: "http://host:port or https://host",
+		Valid: func(s string) error {
+			u, err := url.Parse(s)
+			if err != nil {
+				return err
+			}
+			if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" ||
+				u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+				return errors.New("not the address of a service")
+			}
+			return nil
+		},
+	}
+}
 
 func enum(values ...string) Kind {
 	return Kind{

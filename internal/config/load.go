@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -123,6 +124,18 @@ func (l *loader) readFile(in Input) {
 		return
 	}
 	l.merge(ko, func(Key) string { return "file " + path })
+	l.resolve(filepath.Dir(path))
+}
+
+// resolve makes the paths absolute that are relative to the file's folder.
+func (l *loader) resolve(dir string) {
+	for _, k := range keys {
+		f, ok := l.values[k.Name]
+		if ok && k.Kind.Beside && f.scalar && f.text != "" && !filepath.IsAbs(f.text) {
+			f.text = filepath.Join(dir, f.text)
+			l.values[k.Name] = f
+		}
+	}
 }
 
 func (l *loader) readEnviron(environ []string) {
@@ -135,7 +148,7 @@ func (l *loader) readEnviron(environ []string) {
 		Prefix:      EnvPrefix,
 		EnvironFunc: func() []string { return environ },
 		TransformFunc: func(name, value string) (string, any) {
-			if value == "" || name == EnvFile || strings.HasPrefix(name, EnvPrefix+"TEST_") {
+			if value == "" || slices.Contains(otherVariables, name) || strings.HasPrefix(name, EnvPrefix+"TEST_") {
 				return "", nil
 			}
 			if key, ok := names[name]; ok {
@@ -277,9 +290,13 @@ func (l *loader) check(require []string) {
 			delete(l.values, k.Name)
 		}
 	}
-	if f, ok := l.values["ledger_password_file"]; ok {
+	for _, name := range []string{"ledger_password_file", "s3.credentials_file"} {
+		f, ok := l.values[name]
+		if !ok {
+			continue
+		}
 		if _, err := os.ReadFile(f.text); err != nil {
-			k, _ := Find("ledger_password_file")
+			k, _ := Find(name)
 			l.problem(k.Name, f, k.Kind.Expected)
 		}
 	}

@@ -33,7 +33,7 @@ func (c *Config) LedgerURL() (string, error) {
 // The environment of ClickHouse's own client.
 const (
 	envServingUser     = "CLICKHOUSE_USER"
-	envServingPassword = "CLICKHOUSE_PASSWORD" //nolint:gosec // the name of the variable
+	envServingPassword = "CLICKHOUSE_PASSWORD"
 )
 
 // ServingURL returns the serving store's URL. A clickhouse:// URL without a password gets that of
