@@ -90,6 +90,10 @@ func (a *app) begin(cmd *cobra.Command, require ...string) (*config.Config, *slo
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := useKafka(cfg.Kafka); err != nil {
+		return nil, nil, err
+	}
+	useS3(cfg.S3)
 	if !a.json {
 		a.line = progress.New(a.err)
 	}

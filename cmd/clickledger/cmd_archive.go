@@ -31,6 +31,7 @@ Runs until Ctrl-C, writes what it holds then, and prints its totals.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runArchive(a, cmd, untilEnd, dryRun) },
 	}
 	addGroup(cmd, "archiver")
+	addKafka(cmd)
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "archive what the log holds now, and end")
 	addDryRun(cmd, &dryRun)
 	cmd.AddCommand(newArchiveVerifyCommand(a))

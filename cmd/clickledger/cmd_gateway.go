@@ -30,6 +30,7 @@ its answers.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runGateway(a, cmd) },
 	}
 	addGroup(cmd, "gateway")
+	addKafka(cmd)
 	return cmd
 }
 
@@ -53,7 +54,11 @@ func runGateway(a *app, cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	producer, err := gatewaykafka.Open(cmd.Context(), gatewaykafka.Config{Brokers: brokers})
+	options, err := kafkaio.ClientOptions(brokers)
+	if err != nil {
+		return err
+	}
+	producer, err := gatewaykafka.Open(cmd.Context(), gatewaykafka.Config{Brokers: brokers, Client: options})
 	if err != nil {
 		return err
 	}

@@ -61,6 +61,7 @@ time. With it they go over HTTP, as clicks of the moment in which they are sent.
 	flags.IntVar(&f.roundRobin, "round-robin", 0, "spread the records over so many partitions in turn, not by key")
 	flags.IntVar(&f.concurrency, "concurrency", generate.DefaultConcurrency, "connections to the gateway")
 	addSettings(cmd, "gateway.key", "gateway.salts")
+	addKafka(cmd)
 	addDryRun(cmd, &f.dryRun)
 	return cmd
 }

@@ -34,6 +34,7 @@ is up to date stays as it is: running it again changes nothing.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runMigrate(a, cmd, partitions, dryRun) },
 	}
 	addSettings(cmd, "ledger_password_file", "serving_password_file")
+	addKafka(cmd)
 	cmd.Flags().IntVar(&partitions, "partitions", 4, "partitions of a topic that is created")
 	addDryRun(cmd, &dryRun)
 	return cmd

@@ -54,6 +54,7 @@ The exit code is 3 if the gate is shut or an advertiser is held.`,
 	cmd.Flags().BoolVar(&f.post, "post", false, "post the bill to the ledger and publish final rows")
 	cmd.Flags().StringVar(&f.report, "report", "", "`file` for the report (default: report.json beside the batch's result)")
 	addSettings(cmd, "ledger_password_file", "serving_password_file", "ledger_currency", "batch.memory_limit", "batch.temp_dir")
+	addKafka(cmd)
 	addDryRun(cmd, &f.dryRun)
 	return cmd
 }

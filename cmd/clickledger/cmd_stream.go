@@ -38,6 +38,7 @@ Runs until Ctrl-C and prints its totals.`,
 	}
 	addSettings(cmd, "serving_password_file", "dedup_on_failure", "dedup_prefix", "dedup_password_file")
 	addGroup(cmd, "stream")
+	addKafka(cmd)
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "read to the end of the log, publish all of it, and end")
 	addDryRun(cmd, &dryRun)
 	return cmd

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,8 @@ const (
 type Config struct {
 	// Brokers are host:port. Required.
 	Brokers []string
+	// Client are more options of the client, such as TLS and SASL; default none.
+	Client []kgo.Opt
 	// Topic is the topic of the clicks; default schemas.TopicClicks.
 	Topic string
 	// Linger is how long a batch waits for more records, up to a minute; default DefaultLinger.
@@ -103,7 +106,7 @@ func Open(ctx context.Context, cfg Config) (*Producer, error) {
 	}
 	cfg = cfg.withDefaults()
 	url := "kafka://" + strings.Join(cfg.Brokers, ",")
-	client, err := kgo.NewClient(
+	client, err := kgo.NewClient(append(slices.Clone(cfg.Client),
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.ClientID("clickledger-gateway"),
 		kgo.DefaultProduceTopic(cfg.Topic),
@@ -117,7 +120,7 @@ func Open(ctx context.Context, cfg Config) (*Producer, error) {
 		kgo.RetryBackoffFn(func(tries int) time.Duration {
 			return min(retryFirst<<min(tries, 10), retryLast)
 		}),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: open producer: %w", url, err)
 	}

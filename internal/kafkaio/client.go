@@ -57,13 +57,18 @@ func Connect(ctx context.Context, brokers []string, opts Options) (*Client, erro
 	if opts.RetryTimeout <= 0 {
 		opts.RetryTimeout = DefaultRetryTimeout
 	}
+	security, err := using(brokers)
+	if err != nil {
+		return nil, err
+	}
 	c := &Client{
 		url: URL(brokers), addr: kafka.TCP(brokers...), opts: opts,
 		transport: &kafka.Transport{
 			ClientID: "clickledger", DialTimeout: opts.ConnectTimeout, MetadataTTL: metadataTTL,
+			TLS: security.tls, SASL: security.kafkaGo,
 		},
 	}
-	err := c.retry(ctx, opts.ConnectTimeout, func(ctx context.Context) error {
+	err = c.retry(ctx, opts.ConnectTimeout, func(ctx context.Context) error {
 		_, err := c.transport.RoundTrip(ctx, c.addr, &metadata.Request{})
 		return err
 	})

@@ -16,7 +16,11 @@ const identityTimeout = 15 * time.Second
 // later, has another identity. Brokers before 2.8 know none: then it is that of the cluster and the
 // name.
 func TopicIdentity(ctx context.Context, brokers []string, topic string) (string, error) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	options, err := ClientOptions(brokers)
+	if err != nil {
+		return "", err
+	}
+	cl, err := kgo.NewClient(options...)
 	if err != nil {
 		return "", fmt.Errorf("identity of topic %s: %w", topic, err)
 	}

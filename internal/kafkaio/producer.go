@@ -62,8 +62,11 @@ func OpenProducer(ctx context.Context, brokers []string, opts ProducerOptions) (
 	}
 	url := URL(brokers)
 	hash := kgo.StickyKeyPartitioner(nil)
-	cl, err := kgo.NewClient(
-		kgo.SeedBrokers(brokers...),
+	options, err := ClientOptions(brokers)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := kgo.NewClient(append(options,
 		kgo.ClientID("clickledger"),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(choosePartition{hash}),
@@ -75,7 +78,7 @@ func OpenProducer(ctx context.Context, brokers []string, opts ProducerOptions) (
 		// kgo.RecordDeliveryTimeout counts from a record's own time, which for a replayed day is long
 		// ago: the time is bounded by ProduceAll's context instead.
 		kgo.AllowIdempotentProduceCancellation(),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: open producer: %w", url, err)
 	}

@@ -62,13 +62,31 @@ func timeSettings() map[string]string {
 	}
 }
 
-// EnsureTopics creates the product's topics that are missing, with so many partitions each and the
-// broker's own replication. Topics that are there keep their partitions and settings.
+// replicas are how many copies of a record a new topic keeps, and how many must have it before it is
+// acknowledged: as many as there are brokers, up to 3 of which 2 must be in sync, so that one broker
+// may be lost at any time.
+func replicas(brokers int) (factor int16, inSync int) {
+	switch {
+	case brokers >= 3:
+		return 3, 2
+	case brokers == 2:
+		return 2, 1
+	}
+	return 1, 1
+}
+
+// EnsureTopics creates the product's topics that are missing, with so many partitions each and as
+// many replicas as the cluster allows (see replicas). Topics that are there keep their partitions
+// and settings.
 func EnsureTopics(ctx context.Context, brokers []string, partitions int) error {
 	if partitions < 1 {
 		return fmt.Errorf("create topics: %d partitions", partitions)
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	options, err := ClientOptions(brokers)
+	if err != nil {
+		return err
+	}
+	cl, err := kgo.NewClient(options...)
 	if err != nil {
 		return fmt.Errorf("%s: create topics: %w", URL(brokers), err)
 	}
@@ -80,20 +98,27 @@ func EnsureTopics(ctx context.Context, brokers []string, partitions int) error {
 	ctx, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
 	adm := kadm.NewClient(cl)
+	cluster, err := adm.ListBrokers(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: list brokers: %w", URL(brokers), oneLine(err))
+	}
 	for _, topic := range Topics() {
-		if err := ensureTopic(ctx, adm, topic, int32(partitions)); err != nil {
+		if err := ensureTopic(ctx, adm, topic, int32(partitions), len(cluster)); err != nil {
 			return fmt.Errorf("%s: create topic %s: %w", URL(brokers), topic, oneLine(err))
 		}
 	}
 	return nil
 }
 
-func ensureTopic(ctx context.Context, adm *kadm.Client, topic string, partitions int32) error {
+func ensureTopic(ctx context.Context, adm *kadm.Client, topic string, partitions int32, brokers int) error {
+	factor, inSync := replicas(brokers)
 	settings := topicSettings(topic)
+	settings["min.insync.replicas"] = strconv.Itoa(inSync)
+	older := maps.Clone(settings)
 	maps.Copy(settings, timeSettings())
-	err := createTopic(ctx, adm, topic, partitions, settings)
+	err := createTopic(ctx, adm, topic, partitions, factor, settings)
 	if errors.Is(err, kerr.InvalidConfig) {
-		err = createTopic(ctx, adm, topic, partitions, topicSettings(topic))
+		err = createTopic(ctx, adm, topic, partitions, factor, older)
 	}
 	if errors.Is(err, kerr.TopicAlreadyExists) {
 		return nil
@@ -102,14 +127,14 @@ func ensureTopic(ctx context.Context, adm *kadm.Client, topic string, partitions
 }
 
 func createTopic(
-	ctx context.Context, adm *kadm.Client, topic string, partitions int32, settings map[string]string,
+	ctx context.Context, adm *kadm.Client, topic string, partitions int32, factor int16, settings map[string]string,
 ) error {
 	configs := map[string]*string{}
 	for _, k := range slices.Sorted(maps.Keys(settings)) {
 		v := settings[k]
 		configs[k] = &v
 	}
-	res, err := adm.CreateTopic(ctx, partitions, -1, configs, topic)
+	res, err := adm.CreateTopic(ctx, partitions, factor, configs, topic)
 	if err != nil {
 		return err
 	}

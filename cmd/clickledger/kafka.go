@@ -1,0 +1,39 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/clickledger/clickledger/internal/config"
+	"github.com/clickledger/clickledger/internal/kafkaio"
+)
+
+// kafkaPassword is the variable with the password of kafka.user.
+const kafkaPassword = "KAFKA_PASSWORD" //nolint:gosec // the name of the variable
+
+// addKafka defines the flags of how brokers are spoken to.
+func addKafka(cmd *cobra.Command) { addGroup(cmd, "kafka") }
+
+// useKafka makes all clients of the process speak to brokers as configured.
+func useKafka(cfg config.Kafka) error {
+	s := kafkaio.Security{TLS: cfg.TLS == "on", CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile, User: cfg.User}
+	if cfg.SASL != "off" {
+		s.Mechanism = cfg.SASL
+		s.Password = os.Getenv(kafkaPassword)
+	}
+	if s.Mechanism != "" && cfg.PasswordFile != "" {
+		text, err := os.ReadFile(cfg.PasswordFile)
+		if err != nil {
+			return &config.ExitError{Code: config.ExitUsage, Err: fmt.Errorf("kafka.password_file: %w", err)}
+		}
+		line, _, _ := strings.Cut(string(text), "\n")
+		s.Password = strings.TrimSuffix(line, "\r")
+	}
+	if err := kafkaio.Use(s); err != nil {
+		return &config.ExitError{Code: config.ExitUsage, Err: err}
+	}
+	return nil
+}
