@@ -124,7 +124,9 @@ func (l *loader) readFile(in Input) {
 		return
 	}
 	l.merge(ko, func(Key) string { return "file " + path })
-	l.resolve(filepath.Dir(path))
+	if abs, err := filepath.Abs(path); err == nil {
+		l.resolve(filepath.Dir(abs))
+	}
 }
 
 // resolve makes the paths absolute that are relative to the file's folder.

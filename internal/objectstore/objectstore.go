@@ -25,6 +25,8 @@ const KeyBytesMax = 1024
 type Object struct {
 	Key  string
 	Size int64 // bytes
+	// ETag changes with the object's bytes; empty where the store has none.
+	ETag string
 }
 
 // PutOptions say how an object is put.
@@ -59,10 +61,8 @@ type ReaderAt interface {
 	Close() error
 }
 
-// Open returns the store at the URL. A directory is created if need be; a bucket is not. S3 takes
-// endpoint, region and credentials from the standard environment: AWS_ENDPOINT_URL_S3 or
-// AWS_ENDPOINT_URL, AWS_REGION or AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-// AWS_SESSION_TOKEN, the shared credentials file, or the machine's role. Errors name the URL.
+// Open returns the store at the URL. A directory is created if need be; a bucket is not. How S3 is
+// reached is what UseS3 has set, else the standard environment. Errors name the URL.
 func Open(ctx context.Context, rawURL string) (Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {

@@ -72,7 +72,11 @@ func TestPutGetListDelete(t *testing.T) {
 			"": "[{a/p=1/x 3} {a/p=1/y 0} {a/p=10/z 3} {b 4}]", "a/p=1": "[{a/p=1/x 3} {a/p=1/y 0} {a/p=10/z 3}]",
 			"a/p=1/": "[{a/p=1/x 3} {a/p=1/y 0}]", "a/q": "[]", "q/r/": "[]",
 		} {
-			if got, err := s.List(ctx, prefix); err != nil || fmt.Sprint(got) != want {
+			got, err := s.List(ctx, prefix)
+			for i := range got {
+				got[i].ETag = ""
+			}
+			if err != nil || fmt.Sprint(got) != strings.ReplaceAll(want, "}", " }") {
 				t.Errorf("list %q: got %v, %v, want %s", prefix, got, err, want)
 			}
 		}

@@ -2,20 +2,18 @@ package objectstore
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/encrypt"
 )
 
 const (
@@ -30,6 +28,7 @@ const (
 // s3Store keeps objects in a bucket, below a prefix.
 type s3Store struct {
 	client *minio.Client
+	sse    encrypt.ServerSide // nil asks for none
 	bucket string
 	prefix string // "" or ends with a slash
 }
@@ -38,23 +37,12 @@ func openS3(ctx context.Context, u *url.URL) (*s3Store, error) {
 	if u.Host == "" {
 		return nil, errors.New("not of the form s3://bucket/prefix")
 	}
-	raw := cmp.Or(os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"), awsEndpoint)
-	endpoint, err := url.Parse(raw)
-	if err != nil || endpoint.Host == "" || (endpoint.Scheme != "http" && endpoint.Scheme != "https") {
-		return nil, errors.New("AWS_ENDPOINT_URL is not of the form http://host:port")
+	cfg := CurrentS3()
+	client, host, err := cfg.client()
+	if err != nil {
+		return nil, err
 	}
-	lookup := minio.BucketLookupAuto
-	if raw != awsEndpoint {
-		lookup = minio.BucketLookupPath
-	}
-	client, err := minio.New(endpoint.Host, &minio.Options{
-		Creds: credentials.NewChainCredentials([]credentials.Provider{
-			&credentials.EnvAWS{}, &credentials.FileAWSCredentials{},
-			&credentials.IAM{Client: &http.Client{Timeout: s3ConnectTimeout}},
-		}),
-		Secure: endpoint.Scheme == "https", BucketLookup: lookup, MaxRetries: s3Retries,
-		Region: cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION")),
-	})
+	sse, err := cfg.encryption()
 	if err != nil {
 		return nil, err
 	}
@@ -65,33 +53,38 @@ func openS3(ctx context.Context, u *url.URL) (*s3Store, error) {
 		}
 		prefix += "/"
 	}
-	s := &s3Store{client: client, bucket: u.Host, prefix: prefix}
+	s := &s3Store{client: client, sse: sse, bucket: u.Host, prefix: prefix}
 	ctx, cancel := context.WithTimeout(ctx, s3ConnectTimeout)
 	defer cancel()
 	ok, err := client.BucketExists(ctx, s.bucket)
 	if err != nil {
-		return nil, fmt.Errorf("endpoint %s: %w", endpoint.Host, err)
+		return nil, fmt.Errorf("endpoint %s: %w", host, err)
 	}
 	if !ok {
-		return nil, fmt.Errorf("endpoint %s: no such bucket", endpoint.Host)
+		return nil, fmt.Errorf("endpoint %s: no such bucket", host)
 	}
 	return s, nil
 }
 
 func (s *s3Store) key(key string) (string, error) { return s.prefix + key, checkKey(s.prefix + key) }
 
-// Put sends the object in one request, so that "if absent" covers all of it.
+// Put sends a small object in one request and a large one in parts, with "if absent" in the request
+// that makes it appear.
 func (s *s3Store) Put(ctx context.Context, key string, data []byte, opts PutOptions) (bool, error) {
 	full, err := s.key(key)
 	if err != nil {
 		return false, err
 	}
-	po := minio.PutObjectOptions{DisableMultipart: true, ContentType: "application/octet-stream"}
+	po := minio.PutObjectOptions{DisableMultipart: true, ContentType: "application/octet-stream", ServerSideEncryption: s.sse}
 	if opts.IfAbsent {
 		po.SetMatchETagExcept("*")
 	}
 	for try := 1; ; try++ {
-		_, err = s.client.PutObject(ctx, s.bucket, full, bytes.NewReader(data), int64(len(data)), po)
+		if len(data) > partBytes {
+			err = s.putParts(ctx, full, data, po)
+		} else {
+			_, err = s.client.PutObject(ctx, s.bucket, full, bytes.NewReader(data), int64(len(data)), po)
+		}
 		if err == nil {
 			return true, nil
 		}
@@ -165,7 +158,7 @@ func (s *s3Store) List(ctx context.Context, prefix string) ([]Object, error) {
 		if info.Err != nil {
 			return nil, fmt.Errorf("list %s: %w", s.URL(prefix), info.Err)
 		}
-		objects = append(objects, Object{Key: strings.TrimPrefix(info.Key, s.prefix), Size: info.Size})
+		objects = append(objects, Object{Key: strings.TrimPrefix(info.Key, s.prefix), Size: info.Size, ETag: info.ETag})
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("list %s: %w", s.URL(prefix), err)
