@@ -120,6 +120,29 @@ func ReadRows[T Row](src Source, each func([]T) error) (err error) {
 	}
 }
 
+// ReadLast returns the last row of a file; false where it has none.
+func ReadLast[T Row](src Source) (row T, ok bool, err error) {
+	defer recovered(&err)
+	file, err := parquet.OpenFile(src, src.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return row, false, fmt.Errorf("read parquet: %w", err)
+	}
+	if file.NumRows() == 0 {
+		return row, false, nil
+	}
+	r := parquet.NewGenericReader[T](file)
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if err := r.SeekToRow(file.NumRows() - 1); err != nil {
+		return row, false, fmt.Errorf("read parquet: %w", err)
+	}
+	rows := make([]T, 1)
+	n, err := r.Read(rows)
+	if n != 1 {
+		return row, false, fmt.Errorf("read parquet: last row: %w", err)
+	}
+	return rows[0], true, nil
+}
+
 // recovered makes an error of a panic: the library panics on some malformed files.
 func recovered(err *error) {
 	if r := recover(); r != nil {

@@ -55,9 +55,14 @@ func (j *job) openLane(ctx context.Context, f family, partition int32, files []F
 		return nil, fmt.Errorf("%s: %s/%d begins at offset %d now, but the archive needs %d: records were deleted unarchived",
 			j.client.URL(), f.topic, partition, first, l.next)
 	}
-	if last := files[max(len(files)-1, 0):]; len(last) > 0 && last[0].To >= end {
-		return nil, fmt.Errorf("%s: %s/%d ends at offset %d, but the archive holds offset %d already: this is another log, or it lost records",
-			j.client.URL(), f.topic, partition, end, last[0].To)
+	if len(files) > 0 && files[len(files)-1].To >= end {
+		return nil, fmt.Errorf("%s: %s/%d ends at offset %d, but the archive holds offset %d already: %w",
+			j.client.URL(), f.topic, partition, end, files[len(files)-1].To, ErrOtherLog)
+	}
+	if len(files) > 0 && f.topic == schemas.TopicClicks {
+		if err := belongs(ctx, j.store, j.client, files, first, end); err != nil {
+			return nil, err
+		}
 	}
 	l.reader = j.client.OpenPartition(f.topic, partition, l.next)
 	return l, nil
