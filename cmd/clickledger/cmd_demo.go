@@ -1,13 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/clickledger/clickledger/internal/config"
 	"github.com/clickledger/clickledger/jobs/demo"
+	"github.com/clickledger/clickledger/jobs/standalone"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 func newDemoCommand(a *app) *cobra.Command {
@@ -20,18 +26,26 @@ drives clicks of every kind through the gateway over HTTP, streams and archives
 them, judges the day again in batch, reconciles, posts to the ledger, and posts
 again to show that nothing is left to post.
 
+A place that is configured (log, archive, serving, ledger) is used instead of an
+embedded part; topics and tables that are missing are made. It may hold earlier
+runs: every run then has a seed, and so advertisers and clicks, of its own, and
+figures of a day include the earlier runs. Log and archive must belong together.
+
 Takes about a minute. The folder stays, with report.json in it; the parts are
 stopped. Exit code 3 if anything is left unexplained.`,
 		Example: `  clickledger demo
   clickledger demo --dir /tmp/clickledger-demo --clicks 300000 --rate 6000 --seed 7
+  clickledger dev up && clickledger demo --config scripts/services.yaml
   clickledger demo --json | jq '.days[0].reconcile.causes'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(a, cmd, cfg) },
 	}
+	addSettings(cmd, "ledger_password_file", "serving_password_file")
+	addS3(cmd)
 	cmd.Flags().StringVar(&cfg.Dir, "dir", "", "work folder, new or empty (default: a new one in the system's temporary folder)")
 	cmd.Flags().Int64Var(&cfg.Clicks, "clicks", demo.DefaultClicks, "number of clicks")
 	cmd.Flags().Float64Var(&cfg.Rate, "rate", demo.DefaultRate, "clicks a second")
-	cmd.Flags().Uint64Var(&cfg.Seed, "seed", demo.DefaultSeed, "seed of the clicks")
+	cmd.Flags().Uint64Var(&cfg.Seed, "seed", demo.DefaultSeed, "seed of the clicks (on a configured log: by the clock)")
 	return cmd
 }
 
@@ -55,6 +69,13 @@ func runDemo(a *app, cmd *cobra.Command, cfg demo.Config) (err error) {
 		return &config.ExitError{Code: config.ExitUsage, Err: errors.New("--dir: " + cfg.Dir + " is not empty")}
 	}
 	cfg.Policy, cfg.PolicyFile, cfg.RunID, cfg.Version = settings.BillingPolicy(), settings.Policy, runID("demo"), version
+	cfg.Stream = streamConfig(settings, false)
+	if cfg.Places, err = demoPlaces(settings, logger); err != nil {
+		return err
+	}
+	if settings.Log != "" && !cmd.Flags().Changed("seed") {
+		cfg.Seed = uint64(time.Now().UnixMilli()) // clicks of a former run would be its duplicates
+	}
 	report, err := demo.Run(cmd.Context(), cfg, demo.Deps{Logger: quiet(logger), Progress: a.line.Report})
 	if err != nil {
 		return err
@@ -66,4 +87,33 @@ func runDemo(a *app, cmd *cobra.Command, cfg demo.Config) (err error) {
 		return &config.ExitError{Code: config.ExitDiscrepancies, Err: errors.New("the reconciliation is not clean: see " + report.Dir)}
 	}
 	return nil
+}
+
+// demoPlaces are the real services that are configured.
+func demoPlaces(cfg *config.Config, logger *slog.Logger) (places standalone.Places, err error) {
+	places = standalone.Places{Log: cfg.Log, Archive: cfg.Archive, Serving: cfg.Serving, Settings: map[string]string{}}
+	if places.LedgerDSN, err = cfg.LedgerURL(); err != nil {
+		return places, err
+	}
+	places.OpenStore = func(ctx context.Context) (serving.Store, error) {
+		if err := migrateServing(ctx, cfg, quiet(logger)); err != nil {
+			return nil, err
+		}
+		return openServing(ctx, cfg, quiet(logger), true)
+	}
+	// Whoever works beside the demo reaches the places as it does. The ledger's URL has its password.
+	for _, s := range cfg.Settings() {
+		key, _ := config.Find(s.Key)
+		reaches := s.Key == "serving_password_file" || key.Group() == "s3" || key.Group() == "kafka"
+		if !reaches || key.Secret || s.Value == "" || s.Source == "default" {
+			continue
+		}
+		if key.Kind.Type == "file" {
+			if s.Value, err = filepath.Abs(s.Value); err != nil {
+				return places, err
+			}
+		}
+		places.Settings[s.Key] = s.Value
+	}
+	return places, nil
 }

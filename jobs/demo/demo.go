@@ -1,4 +1,4 @@
-// Package demo shows the whole loop on one machine: it drives real clicks through the gateway over
+// Package demo shows the whole loop, on embedded parts or on real services: it drives real clicks through the gateway over
 // HTTP, lets stream and archiver work, judges the days again in batch, reconciles, posts, and posts
 // again to show that nothing is left to post.
 package demo
@@ -42,8 +42,12 @@ type Config struct {
 	Policy     *policy.Policy
 	PolicyFile string // named in the written configuration; may be empty
 	Partitions int
-	RunID      string
-	Version    string
+	// Places are real services in place of embedded parts. They may hold earlier clicks.
+	Places standalone.Places
+	// Stream tunes the speed layer; the places, the policy and the run's name are filled in.
+	Stream  stream.Config
+	RunID   string
+	Version string
 }
 
 // Deps are what the demo works with.
@@ -56,12 +60,17 @@ type Deps struct {
 
 // Report is the outcome, the document report.json.
 type Report struct {
-	Dir      string          `json:"dir"`
-	Config   string          `json:"config"`
-	Seed     uint64          `json:"seed"`
-	Policy   string          `json:"policy_hash"`
-	Elapsed  string          `json:"elapsed"`
-	Generate generate.Result `json:"generate"`
+	Dir    string `json:"dir"`
+	Config string `json:"config"`
+	Seed   uint64 `json:"seed"`
+	Policy string `json:"policy_hash"`
+	// Places are the URLs of log, archive, serving store and ledger, without passwords.
+	Places []string `json:"places"`
+	// RecordsBefore are the clicks that the log held before this run. Where there are any, the figures
+	// of the days and of the ledger include those of earlier runs.
+	RecordsBefore int64           `json:"records_before"`
+	Elapsed       string          `json:"elapsed"`
+	Generate      generate.Result `json:"generate"`
 	standalone.Result
 	Days []Day `json:"days"`
 	// PostedAgain is how many entries a second posting of the same days made: 0.
@@ -98,13 +107,16 @@ func Run(ctx context.Context, cfg Config, deps Deps) (_ *Report, err error) {
 		deps.Progress = func(string, int64, int64) {}
 	}
 	begun := time.Now()
-	deps.Progress("start broker, PostgreSQL, serving store", 0, 1)
-	stack, err := standalone.Open(ctx, standalone.StackConfig{Dir: cfg.Dir, PolicyFile: cfg.PolicyFile, Partitions: cfg.Partitions, Logger: deps.Logger})
+	deps.Progress("start log, archive, serving store, ledger", 0, 1)
+	stack, err := standalone.Open(ctx, standalone.StackConfig{Dir: cfg.Dir, PolicyFile: cfg.PolicyFile, Partitions: cfg.Partitions, Places: cfg.Places, Logger: deps.Logger})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, stack.Close()) }()
-	d := &demo{cfg: cfg, deps: deps, stack: stack, report: &Report{Dir: stack.Dir, Config: stack.Config(), Seed: cfg.Seed, Policy: cfg.Policy.Hash()}}
+	d := &demo{cfg: cfg, deps: deps, stack: stack, begun: begun, report: &Report{Dir: stack.Dir, Config: stack.Config(), Seed: cfg.Seed, Policy: cfg.Policy.Hash()}}
+	if err := d.look(ctx); err != nil {
+		return nil, err
+	}
 	if err := d.clicks(ctx); err != nil {
 		return nil, err
 	}
@@ -143,6 +155,7 @@ type demo struct {
 	cfg    Config
 	deps   Deps
 	stack  *standalone.Stack
+	begun  time.Time
 	report *Report
 }
 
@@ -151,7 +164,7 @@ func (d *demo) clicks(ctx context.Context) error {
 	listening, address := standalone.Listen()
 	jobs := d.stack.Start(ctx, standalone.Config{
 		Gateway: gateway.Config{Listen: "127.0.0.1:0", CountryHeader: generate.DefaultCountryHeader},
-		Stream:  stream.Config{Policy: d.cfg.Policy, RunID: d.cfg.RunID + "-stream"},
+		Stream:  d.stream(),
 		Archive: archive.Config{Policy: d.cfg.Policy, FlushInterval: 10 * time.Second},
 	}, standalone.Deps{Logger: d.deps.Logger, Listening: listening})
 	addr, err := address(ctx, jobs)
@@ -169,10 +182,7 @@ func (d *demo) clicks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s := d.report.Stream; s.Records != d.report.Archive.Clicks+d.report.Archive.DeadLetters {
-		return fmt.Errorf("the stream read %d records, but %d are archived", s.Records, d.report.Archive.Clicks+d.report.Archive.DeadLetters)
-	}
-	return nil
+	return d.checkArchived(ctx)
 }
 
 // generate registers the advertisers, all but one, and sends the clicks as browsers would.
@@ -217,7 +227,7 @@ func (d *demo) register(ctx context.Context, load loadgen.Config) error {
 
 // settle judges, reconciles and posts every day that the clicks fell into, and posts again.
 func (d *demo) settle(ctx context.Context) error {
-	days, err := batch.Days(ctx, d.stack.Archive)
+	days, err := d.days(ctx)
 	if err != nil {
 		return err
 	}

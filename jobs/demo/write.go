@@ -18,6 +18,10 @@ import (
 func (r *Report) Write(w io.Writer) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(format string, args ...any) { fmt.Fprintf(tab, format+"\n", args...) }
+	if r.RecordsBefore > 0 {
+		line("places\t%s", strings.Join(r.Places, ", "))
+		line("before\tthe log held %s records of earlier runs: figures of stream, days and ledger include them", count(r.RecordsBefore))
+	}
 	line("clicks\t%s over HTTP (302), %s broken records straight to the log, in %s", count(r.Generate.Redirected), count(r.Generate.LogRecords), r.Elapsed)
 	line("stream\t%s records = %s billable + %s duplicates + %s invalid + %s late + %s dead letters", count(r.Stream.Records),
 		count(r.Stream.Billable), count(r.Stream.Duplicates), count(r.Stream.Invalid), count(r.Stream.Late), count(r.Stream.DeadLetters))

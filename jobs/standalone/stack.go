@@ -3,11 +3,14 @@
 // the gateway, the stream and the archiver working on them in one process. The batch side works
 // beside it, as commands on the same folder.
 //
+// Each of the four can be a real service instead, which is then neither started nor stopped here.
+//
 // The broker is franz-go's kfake, which its own documentation calls a broker for tests. It keeps
 // its log on disk; production takes a real Kafka by its URL.
 package standalone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +24,11 @@ import (
 
 	"github.com/clickledger/clickledger/internal/embedkafka"
 	"github.com/clickledger/clickledger/internal/embedpg"
+	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/internal/ledgerpg"
+	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/internal/servingduck"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // ConfigFile is the file in the folder that names all places, for other commands' --config.
@@ -38,10 +44,28 @@ type StackConfig struct {
 	KafkaPort, LedgerPort int
 	// SyncWrites makes the broker fsync before it acknowledges.
 	SyncWrites bool
-	Logger     *slog.Logger
+	// Places are real services in place of embedded parts.
+	Places Places
+	Logger *slog.Logger
 }
 
-// Stack is the running embedded parts.
+// Places names real services. What is empty is embedded.
+type Places struct {
+	// Log and Archive are URLs; topics that are missing are created.
+	Log, Archive string
+	// Serving is for ConfigFile; OpenStore opens the store behind it, whose tables are up to date.
+	Serving   string
+	OpenStore func(ctx context.Context) (serving.Store, error)
+	// LedgerDSN holds a password, as in Stack. The ledger's tables are brought up to date.
+	LedgerDSN string
+	// Settings go into ConfigFile, by their dotted keys: how the places are reached.
+	Settings map[string]string
+}
+
+// defaultPartitions is how many partitions a missing topic of a named log gets.
+const defaultPartitions = 4
+
+// Stack is the running parts.
 type Stack struct {
 	Dir     string
 	Log     string // URLs, as other jobs take them
@@ -50,7 +74,7 @@ type Stack struct {
 	// LedgerDSN holds the ledger's password: never log it.
 	LedgerDSN string
 
-	Store  *servingduck.Store
+	Store  serving.Store
 	Ledger *ledgerpg.Ledger
 
 	kafka *embedkafka.Server
@@ -66,38 +90,76 @@ func Open(ctx context.Context, cfg StackConfig) (_ *Stack, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("dir: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "archive"), 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("dir: %w", err)
 	}
-	s := &Stack{Dir: dir, Archive: "file://" + filepath.Join(dir, "archive"), Serving: "duckdb://" + filepath.Join(dir, "serving.duckdb")}
+	s := &Stack{Dir: dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}()
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		s.kafka, err = embedkafka.Start(groupCtx, embedkafka.Config{Dir: filepath.Join(dir, "kafka"), Port: cfg.KafkaPort,
-			Partitions: cfg.Partitions, SyncWrites: cfg.SyncWrites, Logger: cfg.Logger})
-		return err
-	})
-	group.Go(func() (err error) { return s.openLedger(groupCtx, cfg) })
-	group.Go(func() (err error) {
-		s.Store, err = servingduck.Open(groupCtx, s.Serving, servingduck.Options{MustOwn: true, Logger: cfg.Logger})
-		return err
-	})
+	group.Go(func() error { return s.openLog(groupCtx, cfg) })
+	group.Go(func() error { return s.openArchive(groupCtx, cfg) })
+	group.Go(func() error { return s.openLedger(groupCtx, cfg) })
+	group.Go(func() error { return s.openStore(groupCtx, cfg) })
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	s.Log = s.kafka.URL()
-	return s, s.writeConfig(cfg.PolicyFile)
+	return s, s.writeConfig(cfg)
+}
+
+func (s *Stack) openLog(ctx context.Context, cfg StackConfig) (err error) {
+	if cfg.Places.Log == "" {
+		s.kafka, err = embedkafka.Start(ctx, embedkafka.Config{Dir: filepath.Join(s.Dir, "kafka"), Port: cfg.KafkaPort,
+			Partitions: cfg.Partitions, SyncWrites: cfg.SyncWrites, Logger: cfg.Logger})
+		if err == nil {
+			s.Log = s.kafka.URL()
+		}
+		return err
+	}
+	s.Log = cfg.Places.Log
+	brokers, err := kafkaio.ParseURL(s.Log)
+	if err != nil {
+		return err
+	}
+	return kafkaio.EnsureTopics(ctx, brokers, cmp.Or(cfg.Partitions, defaultPartitions))
+}
+
+// openArchive sees to it that the archive is there.
+func (s *Stack) openArchive(ctx context.Context, cfg StackConfig) error {
+	s.Archive = cmp.Or(cfg.Places.Archive, "file://"+filepath.Join(s.Dir, "archive"))
+	_, err := objectstore.Open(ctx, s.Archive)
+	return err
+}
+
+func (s *Stack) openStore(ctx context.Context, cfg StackConfig) error {
+	if cfg.Places.Serving == "" {
+		s.Serving = "duckdb://" + filepath.Join(s.Dir, "serving.duckdb")
+		store, err := servingduck.Open(ctx, s.Serving, servingduck.Options{MustOwn: true, Logger: cfg.Logger})
+		if err != nil {
+			return err // a nil *Store is no nil Store
+		}
+		s.Store = store
+		return nil
+	}
+	s.Serving = cfg.Places.Serving
+	store, err := cfg.Places.OpenStore(ctx)
+	if err != nil {
+		return err
+	}
+	s.Store = store
+	return nil
 }
 
 func (s *Stack) openLedger(ctx context.Context, cfg StackConfig) (err error) {
-	if s.pg, err = embedpg.Start(ctx, embedpg.Config{Dir: filepath.Join(s.Dir, "postgres"), Port: cfg.LedgerPort, Logger: cfg.Logger}); err != nil {
-		return err
+	if s.LedgerDSN = cfg.Places.LedgerDSN; s.LedgerDSN == "" {
+		if s.pg, err = embedpg.Start(ctx, embedpg.Config{Dir: filepath.Join(s.Dir, "postgres"), Port: cfg.LedgerPort, Logger: cfg.Logger}); err != nil {
+			return err
+		}
+		s.LedgerDSN = s.pg.DSN
 	}
-	s.LedgerDSN = s.pg.DSN
 	if err := ledgerpg.Migrate(ctx, s.LedgerDSN); err != nil {
 		return err
 	}
@@ -107,14 +169,27 @@ func (s *Stack) openLedger(ctx context.Context, cfg StackConfig) (err error) {
 
 // writeConfig names the places for the commands that work beside the stack. The file holds the
 // ledger's password, and so is for its owner alone.
-func (s *Stack) writeConfig(policyFile string) error {
-	doc := map[string]string{"log": s.Log, "archive": s.Archive, "serving": s.Serving, "ledger": s.LedgerDSN}
-	if policyFile != "" {
-		abs, err := filepath.Abs(policyFile)
+func (s *Stack) writeConfig(cfg StackConfig) error {
+	doc := map[string]any{"log": s.Log, "archive": s.Archive, "serving": s.Serving, "ledger": s.LedgerDSN}
+	if cfg.PolicyFile != "" {
+		abs, err := filepath.Abs(cfg.PolicyFile)
 		if err != nil {
 			return fmt.Errorf("policy: %w", err)
 		}
 		doc["policy"] = abs
+	}
+	for name, value := range cfg.Places.Settings {
+		group, key, nested := strings.Cut(name, ".")
+		if !nested {
+			doc[name] = value
+			continue
+		}
+		keys, _ := doc[group].(map[string]any)
+		if keys == nil {
+			keys = map[string]any{}
+			doc[group] = keys
+		}
+		keys[key] = value
 	}
 	text, err := yaml.Marshal(doc)
 	if err != nil {
