@@ -55,7 +55,8 @@ var ErrLost = errors.New("redis has lost click ids that were written to it")
 type Options struct {
 	URL      string // redis:// or rediss://, with or without a password
 	Password string // for a URL without one; may be empty
-	// GiveUpAfter is how long a call waits for Redis to come back; 0 is until the context ends.
+	// GiveUpAfter is how long a call waits for Redis to come back; 0 is until the context ends. Once
+	// a call has given up, the client is done with Redis: later calls fail at once.
 	GiveUpAfter time.Duration
 	Logger      *slog.Logger // nil logs nothing
 }
@@ -69,7 +70,15 @@ type Client struct {
 
 	mu   sync.Mutex
 	away time.Time // since when Redis has not answered; zero while it does
+	gone error     // why it has been given up
 }
+
+// quiet is a logger of the Redis client's own messages, which tell nothing that is not an error here.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+func init() { redis.SetLogger(quiet{}) }
 
 // Open returns a client that waits for Redis while the context lives. It does not wait by itself.
 func Open(ctx context.Context, opt Options) (*Client, error) {
@@ -85,7 +94,7 @@ func Open(ctx context.Context, opt Options) (*Client, error) {
 	}
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
 	o.MaxRetries, o.ContextTimeoutEnabled = -1, true // this package tries again
-	o.DisableIdentity = true
+	o.DialerRetries, o.DisableIdentity = 1, true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return &Client{life: ctx, ctx: context.WithoutCancel(ctx), db: redis.NewClient(o), opt: opt}, nil
 }
@@ -118,6 +127,9 @@ const lineageKeep = 30 * 24 * time.Hour
 
 // do calls Redis until it answers, for as long as is allowed.
 func (c *Client) do(call func() error) error {
+	if err := c.givenUp(); err != nil {
+		return err
+	}
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = retryMin, retryMax
 	_, err := backoff.Retry(c.life, func() (struct{}, error) {
@@ -131,10 +143,21 @@ func (c *Client) do(call func() error) error {
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(c.opt.GiveUpAfter), backoff.WithNotify(c.noteAway))
-	if err == nil {
+	switch {
+	case err == nil:
 		c.noteBack()
+	case c.opt.GiveUpAfter > 0 && temporary(err):
+		c.mu.Lock()
+		c.gone = fmt.Errorf("no answer within %s: %w", c.opt.GiveUpAfter, err)
+		c.mu.Unlock()
 	}
 	return err
+}
+
+func (c *Client) givenUp() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
 }
 
 func (c *Client) noteAway(err error, _ time.Duration) {
@@ -158,7 +181,7 @@ func (c *Client) noteBack() {
 // temporary reports whether another try may go better: whatever is not an answer of Redis may, and
 // of its answers those that tell of its own state.
 func temporary(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, redis.ErrClosed) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, redis.ErrClosed) || errors.Is(err, ErrLost) {
 		return false
 	}
 	if _, isAnswer := errors.AsType[redis.Error](err); !isAnswer {

@@ -2,6 +2,7 @@ package parity
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -18,14 +19,16 @@ import (
 )
 
 // childVariable makes the test binary run the stream job instead of the tests: log, serving store,
-// policy file.
+// policy file, URL of the dedup store or "-".
 const childVariable = "CLICKLEDGER_TEST_STREAM_CHILD"
 
 // runChild streams until it is killed, or until its standard input ends, which drains it. It says
 // when the store is open.
 func runChild(args string) int {
 	parts := strings.Split(args, " ")
-	err := streamChild(parts[0], parts[1], parts[2])
+	useTestStore()
+	dedup := stream.Dedup{URL: strings.TrimPrefix(parts[3], "-")}
+	err := streamChild(parts[0], parts[1], parts[2], dedup)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -33,7 +36,7 @@ func runChild(args string) int {
 	return 0
 }
 
-func streamChild(log, serving, policyFile string) error {
+func streamChild(log, serving, policyFile string, dedup stream.Dedup) error {
 	ctx := context.Background()
 	p, err := policy.Load(policyFile)
 	if err != nil {
@@ -49,15 +52,15 @@ func streamChild(log, serving, policyFile string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		close(drain)
 	}()
-	if _, err := stream.Run(ctx, liveConfig(log, p, "child"), stream.Deps{Serving: store, Drain: drain}); err != nil {
+	if _, err := stream.Run(ctx, liveConfig(log, p, "child", dedup), stream.Deps{Serving: store, Drain: drain}); err != nil {
 		return err
 	}
 	return store.Close()
 }
 
 // liveConfig publishes often, so that there is much to interrupt.
-func liveConfig(log string, p *policy.Policy, runID string) stream.Config {
-	return stream.Config{Log: log, Policy: p, RunID: runID, PublishInterval: 20 * time.Millisecond,
+func liveConfig(log string, p *policy.Policy, runID string, dedup stream.Dedup) stream.Config {
+	return stream.Config{Log: log, Policy: p, RunID: runID, Dedup: dedup, PublishInterval: 20 * time.Millisecond,
 		PollWait: 10 * time.Millisecond, PollRecords: 100}
 }
 
@@ -66,6 +69,7 @@ type life struct {
 	store serving.Store // to read from while it runs
 	stop  func()        // by force or by request
 	drain func()        // to the end; returns when it has ended
+	wait  func()        // until a process has ended by itself
 }
 
 // process starts the job in a process of its own, which stop kills with SIGKILL.
@@ -80,7 +84,7 @@ func (b *bed) process(policyDoc string) life {
 		b.t.Fatal(err)
 	}
 	cmd := exec.CommandContext(b.ctx, exe)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %s", childVariable, b.url, b.serving, file))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %s %s", childVariable, b.url, b.serving, file, cmp.Or(b.dedup.URL, "-")))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -106,6 +110,9 @@ func (b *bed) process(policyDoc string) life {
 		}
 		_ = cmd.Wait() // says that it was killed
 		_ = client.Close()
+	}, wait: func() {
+		_ = cmd.Wait() // says that it was killed
+		_ = client.Close()
 	}, drain: func() {
 		_ = client.Close()
 		_ = in.Close()
@@ -123,7 +130,7 @@ func (b *bed) inProcess() life {
 	id := b.runID("live")
 	store := b.open()
 	go func() {
-		_, err := stream.Run(ctx, liveConfig(b.url, b.policy, id), stream.Deps{Serving: store, Drain: drain})
+		_, err := stream.Run(ctx, liveConfig(b.url, b.policy, id, b.dedup), stream.Deps{Serving: store, Drain: drain})
 		done <- err
 	}()
 	wait := func() {

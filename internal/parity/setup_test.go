@@ -120,6 +120,7 @@ type bed struct {
 	serving string // URL
 	store   *servingduck.Store
 	client  *kafkaio.Client
+	dedup   stream.Dedup
 	sent    int // records of the log that were produced
 	runs    int
 }
@@ -198,7 +199,7 @@ func (b *bed) runID(what string) string {
 func (b *bed) stream() stream.Stats {
 	b.t.Helper()
 	st, err := stream.Run(b.ctx, stream.Config{Log: b.url, Policy: b.policy, RunID: b.runID("stream"), UntilEnd: true,
-		PollWait: 20 * time.Millisecond}, stream.Deps{Serving: b.open()})
+		Dedup: b.dedup, PollWait: 20 * time.Millisecond}, stream.Deps{Serving: b.open()})
 	if err != nil {
 		b.t.Fatal(err)
 	}

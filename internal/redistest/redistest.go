@@ -64,7 +64,7 @@ func (s *Server) Run() {
 		s.tb.Fatal(err)
 	}
 	for deadline := time.Now().Add(startLimit); ; {
-		answer, err := s.ask()
+		answer, err := s.ask("PING")
 		if err == nil && answer == "+PONG" {
 			return
 		}
@@ -86,8 +86,30 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
-// ask sends a PING.
-func (s *Server) ask() (string, error) {
+// CPU is the processor time that the server has taken since it was started.
+func (s *Server) CPU() time.Duration {
+	s.tb.Helper()
+	answer, err := s.ask("INFO cpu")
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	var total time.Duration
+	for line := range strings.Lines(answer) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name != "used_cpu_sys" && name != "used_cpu_user" {
+			continue
+		}
+		seconds, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		total += time.Duration(seconds * float64(time.Second))
+	}
+	return total
+}
+
+// ask sends one command and returns the answer, which must be short.
+func (s *Server) ask(command string) (string, error) {
 	conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), answerLimit)
 	if err != nil {
 		return "", err
@@ -96,10 +118,10 @@ func (s *Server) ask() (string, error) {
 	if err := conn.SetDeadline(time.Now().Add(answerLimit)); err != nil {
 		return "", err
 	}
-	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+	if _, err := conn.Write([]byte(command + "\r\n")); err != nil {
 		return "", err
 	}
-	buf := make([]byte, 64)
+	buf := make([]byte, 4096)
 	n, err := conn.Read(buf)
 	return strings.TrimSpace(string(buf[:n])), err
 }
