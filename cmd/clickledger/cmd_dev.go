@@ -103,10 +103,10 @@ func newDevEnvCommand(a *app) *cobra.Command {
 	var opts devOptions
 	cmd := &cobra.Command{
 		Use:   "env",
-		Short: "Print the environment that clients of the services' S3 need",
+		Short: "Print the environment that other clients of the services' S3 need",
 		Long: `Prints the endpoint and the credentials of the development S3 service as the
-standard AWS variables, for a shell. The other services are named by
-clickledger.yaml in the folder, or scripts/services.yaml.`,
+standard AWS variables, for a shell: for tools that are not ours. Our commands
+take the services from clickledger.yaml in the folder, or scripts/services.yaml.`,
 		Example: `  eval "$(clickledger dev env)"
   clickledger dev env --json`,
 		Args: cobra.NoArgs,

@@ -88,8 +88,7 @@ func runDevUp(a *app, cmd *cobra.Command, opts devOptions, dryRun bool) error {
 			_, err := fmt.Fprintln(w, "\ndry run: what is down would be fetched and started")
 			return err
 		}
-		_, err := fmt.Fprintf(w, "\nnext: eval \"$(clickledger dev env --dir %s --port-base %d)\"\n      clickledger migrate --config %s\n",
-			result.Dir, opts.portBase, result.Config)
+		_, err := fmt.Fprintf(w, "\nnext: clickledger demo --config %s\n", result.Config)
 		return err
 	})
 }

@@ -254,6 +254,10 @@ func TestKinds(t *testing.T) {
 		},
 		"ledger": {good: []string{"postgres://h/db", "postgres://u@h:1/db"}, bad: []string{"h", "postgres://", "mysql://h"}},
 		"dedup":  {good: []string{"state", "redis://h:6379/0"}, bad: []string{"memory", "redis://"}},
+		"s3.endpoint": {
+			good: []string{"http://127.0.0.1:9000", "https://s3.example", "https://s3.example/"},
+			bad:  []string{"s3.example", "ftp://h", "http://k:s@h", "http://h/bucket", "http://h?x=1"},
+		},
 		"gateway.listen": {
 			good: []string{":80", "127.0.0.1:0", "[::1]:8080"},
 			bad:  []string{"80", "h:http", "h:-1", "h:70000"},
@@ -319,5 +323,39 @@ func TestTableAgreesWithConfig(t *testing.T) {
 	slices.Sort(names)
 	if !slices.Equal(fields, names) {
 		t.Errorf("fields of Config %q\nkeys of the table %q", fields, names)
+	}
+}
+
+// TestVariablesThatAreNoSettings: what the documentation names beside the settings is no unknown key.
+func TestVariablesThatAreNoSettings(t *testing.T) {
+	t.Parallel()
+	for _, pair := range []string{EnvPostgresBin + "=fetch", EnvFile + "=", "CLICKLEDGER_TEST_SERVICES=1"} {
+		if _, err := Load(Input{Environ: []string{pair}}); err != nil {
+			t.Errorf("%s: %v", pair, err)
+		}
+	}
+	if _, err := Load(Input{Environ: []string{"CLICKLEDGER_POSTGRES_BINS=fetch"}}); err == nil {
+		t.Error("an unknown variable was taken")
+	}
+}
+
+// TestPathBesideTheFile: a path in a file that moves with the file is relative to it, one in the
+// environment to where the program runs.
+func TestPathBesideTheFile(t *testing.T) {
+	t.Parallel()
+	file := writeFile(t, "s3: {credentials_file: keys}\n")
+	keys := filepath.Join(filepath.Dir(file), "keys")
+	if _, err := Load(Input{File: file}); err == nil {
+		t.Error("credentials that are not there were taken")
+	}
+	if err := os.WriteFile(keys, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(Input{File: file})
+	if err != nil || c.S3.CredentialsFile != keys {
+		t.Errorf("got %q, %v, want %s", c.S3.CredentialsFile, err, keys)
+	}
+	if _, err = Load(Input{File: file, Environ: []string{"CLICKLEDGER_S3_CREDENTIALS_FILE=keys"}}); err == nil {
+		t.Error("a path in the environment is relative to the file")
 	}
 }

@@ -96,12 +96,25 @@ archive: s3://%s/archive
 serving: clickhouse://%s/%s
 ledger: postgres://%s:%s@%s/%s?sslmode=disable
 dedup: state # or redis://%s/0
+s3:
+  endpoint: http://%s
+  region: %s
+  credentials_file: %s # beside this file
 `, c.address(portKafka), S3Bucket, c.address(portClickHouse), ClickHouseDatabase,
-		PostgresUser, PostgresPassword, c.address(portPostgres), PostgresDatabase, c.address(portRedis))
+		PostgresUser, PostgresPassword, c.address(portPostgres), PostgresDatabase, c.address(portRedis),
+		c.address(portS3), S3Region, filepath.Base(c.CredentialsFile()))
 }
 
-// Environment is what clients of S3 need in their environment, NAME=value each; the URL of a bucket
-// has no place for it.
+// CredentialsFile is the path of the file with the keys of S3 that Stack.WriteConfig writes.
+func (c Config) CredentialsFile() string { return filepath.Join(c.Dir, "dev-s3-credentials") }
+
+// RenderCredentials is the file with the keys of S3, in the form that all its clients read.
+func (c Config) RenderCredentials() string {
+	return fmt.Sprintf("# Of the development services, which listen on 127.0.0.1 only. No secret.\n"+
+		"[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n", S3AccessKey, S3SecretKey)
+}
+
+// Environment is what other clients of S3 need in their environment, NAME=value each.
 func (c Config) Environment() []string {
 	return []string{
 		"AWS_ENDPOINT_URL=http://" + c.address(portS3),

@@ -118,10 +118,10 @@ func (s *Stack) Status(ctx context.Context, parts []Part) []State {
 
 // writeConfig writes the configuration file and the environment that go with the services.
 func (s *Stack) writeConfig() error {
-	text := "# Written by clickledger dev up. S3 takes its endpoint and keys from the environment:\n" +
-		"#   eval \"$(clickledger dev env --dir " + s.cfg.Dir + ")\"\n" + s.cfg.RenderConfig()
+	text := "# Written by clickledger dev up.\n" + s.cfg.RenderConfig()
 	return errors.Join(
 		writeFile(s.cfg.File(), text, 0o600),
+		writeFile(s.cfg.CredentialsFile(), s.cfg.RenderCredentials(), 0o600),
 		writeFile(s.cfg.EnvironmentFile(), s.cfg.RenderEnvironment(), 0o600),
 	)
 }

@@ -85,9 +85,9 @@ func TestSelect(t *testing.T) {
 }
 
 // settings are the lines of a YAML file without comments.
-func settings(t *testing.T, text string) map[string]string {
+func settings(t *testing.T, text string) map[string]any {
 	t.Helper()
-	var found map[string]string
+	var found map[string]any
 	if err := yaml.Unmarshal([]byte(text), &found); err != nil {
 		t.Fatal(err)
 	}
@@ -102,8 +102,13 @@ func TestServicesFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, want := settings(t, string(text)), settings(t, config().RenderConfig())
-	if fmt.Sprint(got) != fmt.Sprint(want) || len(got) != 5 {
+	if fmt.Sprint(got) != fmt.Sprint(want) || len(got) != 6 {
 		t.Errorf("scripts/services.yaml has\n%v\nwant\n%v", got, want)
+	}
+	keys, err := os.ReadFile(filepath.Join("..", "..", "scripts", filepath.Base(config().CredentialsFile())))
+	_, profile, _ := strings.Cut(config().RenderCredentials(), "[default]")
+	if err != nil || !strings.HasSuffix(string(keys), profile) {
+		t.Errorf("the credentials beside it are %q, %v, want %q", keys, err, profile)
 	}
 }
 
