@@ -111,6 +111,11 @@ bench: check-tools ## measure CPU per click of stream, batch, bare loop and plai
 	go build -o bin/bench ./cmd/bench
 	bin/bench $(ARGS)
 
+.PHONY: bench-services
+bench-services: build ## measure freshness on real Kafka and ClickHouse: make bench-services ARGS='--runner flink'
+	go build -o bin/bench ./cmd/bench
+	bin/bench services $(ARGS)
+
 .PHONY: demo
 demo: build ## the whole loop on embedded parts: clicks in, a reconciled ledger out
 	$(BIN) demo $(ARGS)

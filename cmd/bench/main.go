@@ -80,6 +80,6 @@ func command() *cobra.Command {
 	f.StringVar(&only, "only", "", "measure these alone: loop,stream,stream+rows,batch,sql")
 	f.BoolVar(&asJSON, "json", false, "print the figures as JSON")
 	f.DurationVar(&timeout, "timeout", 10*time.Minute, "give up after so long")
-	c.AddCommand(phaseCommand())
+	c.AddCommand(phaseCommand(), servicesCommand())
 	return c
 }
