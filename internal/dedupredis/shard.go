@@ -241,15 +241,17 @@ func (s *Shard) settle(period int64) (changed map[int32]bool, err error) {
 		if !d.isMoved {
 			continue
 		}
-		value := d.history.Within(period*span, (period+1)*span).Append(nil)
+		needed := d.history.Within(period*span, (period+1)*span)
+		value := needed.Append(nil)
 		if string(value) == d.old {
 			continue
 		}
 		args = append(args, d.first.Key[:], d.old, value)
 		moved = append(moved, int32(at))
 	}
+	changed = map[int32]bool{}
 	if len(moved) == 0 {
-		return nil, nil
+		return changed, nil
 	}
 	var answer []int64
 	err = s.client.do(func() (err error) {
@@ -262,9 +264,6 @@ func (s *Shard) settle(period int64) (changed map[int32]bool, err error) {
 	for _, n := range answer {
 		if n < 0 || n >= int64(len(moved)) {
 			return nil, fmt.Errorf("the script answered for value %d of %d", n, len(moved))
-		}
-		if changed == nil {
-			changed = map[int32]bool{}
 		}
 		changed[moved[n]] = true
 	}

@@ -178,11 +178,21 @@ func TestCrashWithRedis(t *testing.T) {
 	}
 }
 
+// briefMemory is shortMemory with half the time to live: enough for the copies of a live log.
+const briefMemory = `
+revisions:
+  - effective_from: 2020-01-01T00:00:00Z
+    max_event_ahead: 5s
+    dedup: {ttl: 20s, lookback: 25h}
+    velocity: {window: 10s, max_clicks: 30, cooling: 90s}
+    allowed_lateness: 30s
+`
+
 // crashAfterClaims has the stream die several times between claim and publication, and then run to
 // its end. It returns the rows that were published, and those of the oracle.
 func crashAfterClaims(t *testing.T, kind string) (got, want []schemas.MinuteRow) {
 	t.Helper()
-	b, _ := newRedisBed(t, parsePolicy(t, shortMemory))
+	b, _ := newRedisBed(t, parsePolicy(t, briefMemory))
 	g := newLive(rand.Uint64(), false)
 	for range 4 {
 		g.chunk()
@@ -190,10 +200,10 @@ func crashAfterClaims(t *testing.T, kind string) (got, want []schemas.MinuteRow)
 	b.produce(&g.log)
 	for _, blocks := range []int{1, 3, 8, 20} {
 		t.Setenv(storeVariable, fmt.Sprint(kind, " ", blocks))
-		b.process(shortMemory).wait()
+		b.process(briefMemory).wait()
 	}
 	t.Setenv(storeVariable, kind+" 0")
-	b.process(shortMemory).drain()
+	b.process(briefMemory).drain()
 	judged := oracle.Judge(g.log.recs, b.policy)
 	if kind != "setnx" {
 		b.checkDecisions(judged, b.decisions())
@@ -232,7 +242,9 @@ func TestRedisRestarts(t *testing.T) {
 	for range chunks {
 		g.chunk()
 		b.produce(&g.log)
+		time.Sleep(rand.N(100 * time.Millisecond)) // at any instant of judging it
 		server.Kill()
+		time.Sleep(rand.N(100 * time.Millisecond))
 		server.Run()
 	}
 	l.drain()
@@ -355,7 +367,7 @@ func TestRedisForgets(t *testing.T) {
 	if err := db.FlushAll(ctx).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for i := 0; i < chunks; i++ {
+	for range chunks {
 		g.chunk()
 		b.produce(&g.log)
 	}

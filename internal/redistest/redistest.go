@@ -110,7 +110,8 @@ func (s *Server) CPU() time.Duration {
 
 // ask sends one command and returns the answer, which must be short.
 func (s *Server) ask(command string) (string, error) {
-	conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), answerLimit)
+	ctx := context.WithoutCancel(s.tb.Context()) // it is asked in clean-ups too
+	conn, err := (&net.Dialer{Timeout: answerLimit}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)))
 	if err != nil {
 		return "", err
 	}

@@ -38,8 +38,8 @@ const (
 	dedupMargin = 10 * time.Minute
 	// dedupFormat changes with what the values in the store mean.
 	dedupFormat = 1
-	// dedupPasswordVariable is the variable that redis-cli reads.
-	dedupPasswordVariable = "REDISCLI_AUTH"
+	// dedupEnvironment is the variable with the password; redis-cli reads it too.
+	dedupEnvironment = "REDISCLI_AUTH"
 )
 
 // Dedup says where the click_ids are kept that the stream has seen. The zero value is its state.
@@ -135,7 +135,7 @@ func openRedis(ctx context.Context, place, password, file string, keepsState boo
 		line, _, _ := strings.Cut(string(text), "\n")
 		password = strings.TrimSuffix(line, "\r")
 	}
-	opt := dedupredis.Options{URL: place, Password: cmp.Or(password, os.Getenv(dedupPasswordVariable)), Logger: logger}
+	opt := dedupredis.Options{URL: place, Password: cmp.Or(password, os.Getenv(dedupEnvironment)), Logger: logger}
 	if keepsState {
 		opt.GiveUpAfter = dedupPatience
 	}

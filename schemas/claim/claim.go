@@ -118,17 +118,17 @@ func (h *History) Merge(other History) {
 
 // Within returns what is needed of a history to judge the claims of log times from one on, before
 // another: the winners of that time and the last one before it.
-func (h History) Within(fromMillis, toMillis int64) History {
+func (h *History) Within(fromMillis, toMillis int64) History {
 	first, end := 0, 0
-	for i := range h {
-		if h[i].LogMillis < fromMillis {
+	for i := range *h {
+		if (*h)[i].LogMillis < fromMillis {
 			first = i
 		}
-		if h[i].LogMillis < toMillis {
+		if (*h)[i].LogMillis < toMillis {
 			end = i + 1
 		}
 	}
-	return h[max(min(first, end), end-RunsMax):end]
+	return (*h)[max(min(first, end), end-RunsMax):end]
 }
 
 // Append encodes a run.
@@ -141,9 +141,9 @@ func (r *Run) Append(buf []byte) []byte {
 }
 
 // Append encodes a history: its runs, one behind the other.
-func (h History) Append(buf []byte) []byte {
-	for i := range h {
-		buf = h[i].Append(buf)
+func (h *History) Append(buf []byte) []byte {
+	for i := range *h {
+		buf = (*h)[i].Append(buf)
 	}
 	return buf
 }
