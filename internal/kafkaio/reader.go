@@ -23,8 +23,11 @@ var ErrOffsetOutOfRange = errors.New("offset out of range")
 
 // FetchLimits bound one fetch; zero values are the defaults.
 type FetchLimits struct {
-	// MaxWait is how long the broker waits for a first record; 0 does not wait.
+	// MaxWait is how long the broker waits for MinBytes of records; 0 does not wait.
 	MaxWait time.Duration
+	// MinBytes is how much log the broker gathers before it answers, within MaxWait; default 1, the
+	// first record. Fewer and larger answers cost less, and are as late as MaxWait at most.
+	MinBytes int
 	// MaxBytes is the size of the answer asked for; default DefaultFetchBytes. A single batch that is
 	// larger comes whole.
 	MaxBytes int
@@ -69,6 +72,7 @@ func (r *Reader) Fetch(ctx context.Context, limits FetchLimits) ([]schemas.Recor
 	if limits.MaxRecords <= 0 {
 		limits.MaxRecords = DefaultFetchRecords
 	}
+	limits.MinBytes = max(limits.MinBytes, 1)
 	if len(r.pending) == 0 {
 		if err := r.fill(ctx, limits); err != nil {
 			return nil, 0, fmt.Errorf("%s: read %s/%d at offset %d: %w",
@@ -117,7 +121,7 @@ func (r *Reader) ask(ctx context.Context, limits FetchLimits) (*fetchAnswer, err
 	ctx, cancel := context.WithTimeout(ctx, limits.MaxWait+requestTimeout)
 	defer cancel()
 	res, err := r.client.transport.RoundTrip(ctx, r.client.addr, &fetchExchange{Request: fetch.Request{
-		ReplicaID: -1, MaxWaitTime: int32(limits.MaxWait.Milliseconds()), MinBytes: 1,
+		ReplicaID: -1, MaxWaitTime: int32(limits.MaxWait.Milliseconds()), MinBytes: int32(limits.MinBytes),
 		MaxBytes: int32(limits.MaxBytes), SessionID: 0, SessionEpoch: -1,
 		Topics: []fetch.RequestTopic{{Topic: r.topic, Partitions: []fetch.RequestPartition{{
 			Partition: r.partition, CurrentLeaderEpoch: -1, FetchOffset: r.fetched,
