@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -160,6 +161,23 @@ func (s *fileStore) ReadAt(ctx context.Context, key string) (ReaderAt, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", s.URL(key), err), f.Close())
 	}
 	return fileReader{f, info.Size()}, nil
+}
+
+// Copy streams the file.
+func (s *fileStore) Copy(ctx context.Context, o Object, path string) (err error) {
+	src, err := s.ReadAt(ctx, o.Key)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	err = writeWhole(path, func(w io.Writer) error {
+		_, err := io.Copy(w, io.NewSectionReader(src, 0, src.Size()))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", s.URL(o.Key), err)
+	}
+	return nil
 }
 
 type fileReader struct {

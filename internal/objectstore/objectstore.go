@@ -45,6 +45,9 @@ type Store interface {
 	ReadAt(ctx context.Context, key string) (ReaderAt, error)
 	// List returns the objects whose key has the prefix, sorted by key.
 	List(ctx context.Context, prefix string) ([]Object, error)
+	// Copy writes the object, as it was listed, to a file that is not there yet. An Object without an
+	// ETag stands for what is there now.
+	Copy(ctx context.Context, o Object, path string) error
 	// Delete removes the object; it is no error if there is none.
 	Delete(ctx context.Context, key string) error
 	// URL is the address of a key, for DuckDB, for logs and for people.
@@ -75,7 +78,7 @@ func Open(ctx context.Context, rawURL string) (Store, error) {
 	case u.Scheme == "file":
 		s, err = openFile(u)
 	case u.Scheme == "s3":
-		s, err = openS3(ctx, u)
+		s, err = CurrentS3().open(ctx, u)
 	default:
 		err = errors.New("not of the form file:///dir or s3://bucket/prefix")
 	}

@@ -28,16 +28,17 @@ const (
 // s3Store keeps objects in a bucket, below a prefix.
 type s3Store struct {
 	client *minio.Client
+	cfg    S3
+	cache  *cache             // nil keeps no copies
 	sse    encrypt.ServerSide // nil asks for none
 	bucket string
 	prefix string // "" or ends with a slash
 }
 
-func openS3(ctx context.Context, u *url.URL) (*s3Store, error) {
+func (cfg S3) open(ctx context.Context, u *url.URL) (*s3Store, error) {
 	if u.Host == "" {
 		return nil, errors.New("not of the form s3://bucket/prefix")
 	}
-	cfg := CurrentS3()
 	client, host, err := cfg.client()
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func openS3(ctx context.Context, u *url.URL) (*s3Store, error) {
 		}
 		prefix += "/"
 	}
-	s := &s3Store{client: client, sse: sse, bucket: u.Host, prefix: prefix}
+	s := &s3Store{client: client, cfg: cfg, cache: cacheOf(cfg), sse: sse, bucket: u.Host, prefix: prefix}
 	ctx, cancel := context.WithTimeout(ctx, s3ConnectTimeout)
 	defer cancel()
 	ok, err := client.BucketExists(ctx, s.bucket)
@@ -130,12 +131,17 @@ func (s *s3Store) ReadAt(ctx context.Context, key string) (ReaderAt, error) {
 	}
 	info, err := o.Stat()
 	if err != nil {
-		if res := minio.ToErrorResponse(err); res.StatusCode == http.StatusNotFound || res.Code == minio.NoSuchKey {
-			err = ErrNotFound
-		}
-		return nil, errors.Join(fmt.Errorf("open %s: %w", s.URL(key), err), o.Close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", s.URL(key), s3Error(err)), o.Close())
 	}
 	return s3Reader{o, info.Size}, nil
+}
+
+// s3Error is the error of a request, ErrNotFound where that is what it says.
+func s3Error(err error) error {
+	if res := minio.ToErrorResponse(err); err != nil && (res.StatusCode == http.StatusNotFound || res.Code == minio.NoSuchKey) {
+		return ErrNotFound
+	}
+	return err
 }
 
 type s3Reader struct {

@@ -31,6 +31,13 @@ type S3 struct {
 	CredentialsFile string
 	// Encryption is EncryptSSES3, or EncryptNone, the default.
 	Encryption string
+	// CacheDir holds copies of objects for readers that need files. Default: none is kept.
+	CacheDir string
+	// CacheBytes bounds CacheDir. Default: DefaultCacheBytes.
+	CacheBytes int64
+	// HTTPFSExtension is the file of DuckDB's extension httpfs, of the very version of the engine, with
+	// which it reads objects itself. Default: they are copied first.
+	HTTPFSExtension string
 }
 
 // Where the bucket stands in a request: in its path, or in its host. Auto is path for every endpoint
