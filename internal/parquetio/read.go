@@ -11,6 +11,9 @@ import (
 // DefaultReadRows is how many rows ReadRows hands out at a time.
 const DefaultReadRows = 4096
 
+// footerBytes is what is read of a file's end to find the footer; the archive's are smaller.
+const footerBytes = 32 << 10
+
 // ErrNoBounds says that a footer does not tell a column's minimum and maximum.
 var ErrNoBounds = errors.New("the footer has no minimum and maximum of the column")
 
@@ -35,7 +38,10 @@ type Bounds struct{ Min, Max int64 }
 // ReadFooter reads a file's footer, and nothing else. A file that is no Parquet is an error.
 func ReadFooter(src Source) (f Footer, err error) {
 	defer recovered(&err)
-	file, err := parquet.OpenFile(src, src.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	// One read, of the end: over a network each costs more than the bytes do. The end has a magic number
+	// too.
+	file, err := parquet.OpenFile(src, src.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true),
+		parquet.SkipMagicBytes(true), parquet.OptimisticRead(true), parquet.ReadBufferSize(footerBytes))
 	if err != nil {
 		return Footer{}, fmt.Errorf("read footer: %w", err)
 	}

@@ -56,7 +56,11 @@ func Open(ctx context.Context, cfg Config) (_ *Database, err error) {
 	root, ok := d.Store.LocalPath("")
 	if !ok {
 		for _, folder := range folders {
-			if _, err := batch.Inputs(ctx, d.Store, folder, d.Dir); err != nil {
+			files, err := batch.Inputs(ctx, d.Store, folder, d.Dir)
+			if err != nil {
+				return nil, err
+			}
+			if err := batch.Localize(ctx, d.Store, files); err != nil {
 				return nil, err
 			}
 		}

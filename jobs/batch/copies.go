@@ -36,12 +36,7 @@ func (s *session) findCopies(ctx context.Context, conn *duckscan.Conn, graph cli
 
 // source is the clicks of the files that may hold times of received_at in the span.
 func (s *session) source(received span) string {
-	var files []File
-	for _, f := range s.clicks {
-		if f.Rows > 0 && overlaps(f.Received, received) {
-			files = append(files, f)
-		}
-	}
+	files := s.within(received)
 	const columns = `partition, "offset", received_at, event_time, click_id, ad_id, advertiser_id, campaign_id, user_id, ip_address,
 		user_agent, device_type, country_code, "timestamp", cost_per_click, cost_micros`
 	if len(files) == 0 {
@@ -55,6 +50,9 @@ func (s *session) source(received span) string {
 // copy's verdict hangs on its winner, whose own verdict may hang on a copy before that one.
 func (s *session) findCandidates(ctx context.Context, conn *duckscan.Conn) (span, int64, error) {
 	reach := span{s.times.received.from - s.times.lookback, s.times.received.to}
+	if err := s.need(ctx, reach); err != nil {
+		return reach, 0, err
+	}
 	err := conn.Exec(fmt.Sprintf(`create or replace table candidates as select hash(click_id) as h from %s
 		where %s group by 1 having count(*) > 1 and bool_or(%s)`,
 		s.source(reach), s.received.within("received_at", reach), s.event.within("event_time", s.times.judged)))
@@ -63,6 +61,9 @@ func (s *session) findCandidates(ctx context.Context, conn *duckscan.Conn) (span
 	}
 	for {
 		earlier := span{reach.from - s.times.lookback - 1, reach.from}
+		if err := s.need(ctx, earlier); err != nil {
+			return reach, 0, err
+		}
 		n, err := conn.Int64(ctx, fmt.Sprintf("select count(*)::bigint from %s where %s and hash(click_id) in (select h from candidates)",
 			s.source(earlier), s.received.within("received_at", earlier)))
 		if err != nil {

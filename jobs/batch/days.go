@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -27,27 +28,52 @@ func Days(ctx context.Context, archive string) (_ []time.Time, err error) {
 	if err != nil {
 		return nil, err
 	}
-	files = slices.DeleteFunc(files, func(f File) bool { return f.Rows == 0 })
+	found := map[int64]bool{}
+	files = slices.DeleteFunc(files, func(f File) bool {
+		if f.Rows == 0 || f.Event == nil {
+			return f.Rows == 0
+		}
+		// Both bounds are there, and nothing is between two that are of one day or of neighbours.
+		first, last := f.Event.Min/dayMicros, (f.Event.Max-1)/dayMicros
+		found[first], found[last] = true, true
+		return last-first <= 1
+	})
+	if err := Localize(ctx, store, files); err != nil {
+		return nil, err
+	}
+	if err := scanDays(ctx, files, found); err != nil {
+		return nil, err
+	}
+	var days []time.Time
+	for _, day := range slices.Sorted(maps.Keys(found)) {
+		days = append(days, time.UnixMicro(day*dayMicros).UTC())
+	}
+	return days, nil
+}
+
+// dayMicros is the length of a day.
+const dayMicros = int64(24 * time.Hour / time.Microsecond)
+
+// scanDays adds the days of which the files hold clicks.
+func scanDays(ctx context.Context, files []File, found map[int64]bool) error {
 	if len(files) == 0 {
-		return nil, nil
+		return nil
 	}
 	db, err := duckscan.Open(duckscan.Options{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer db.Close()
 	conn, err := db.Connect()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer conn.Close()
-	var days []time.Time
-	err = conn.Scan(ctx, "select distinct (epoch_ms(event_time) // 86400000)::bigint as day from "+readParquet(files)+" order by day",
+	return conn.Scan(ctx, "select distinct (epoch_ms(event_time) // 86400000)::bigint as day from "+readParquet(files),
 		func(c *duckscan.Chunk) error {
 			for _, day := range duckscan.Column[int64](c, 0) {
-				days = append(days, time.UnixMilli(day*86_400_000).UTC())
+				found[day] = true
 			}
 			return nil
 		})
-	return days, err
 }

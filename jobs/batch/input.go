@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/clickledger/clickledger/internal/duckscan"
 	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/internal/parquetio"
@@ -41,16 +43,22 @@ func timesOf(date time.Time, p *policy.Policy) times {
 // File is one Parquet object of the archive.
 type File struct {
 	Key  string
-	Path string // in the file system
+	Path string // in the file system, or what DuckDB reads it by
 	Size int64  // bytes
 	Rows int64
+	ETag string // as listed; empty where the store has none
 	// Received and Event are the bounds of received_at and event_time, Unix microseconds; nil where
 	// the footer does not say.
 	Received, Event *parquetio.Bounds
+
+	isRemote bool // DuckDB reads it where it is
 }
 
-// Inputs lists the archive's files below a prefix, with what their footers say. Objects that are
-// not in the file system are copied into dir.
+// filesAtOnce bounds the objects that are read or copied at a time.
+const filesAtOnce = 12
+
+// Inputs lists the archive's files below a prefix, with what their footers say. Of objects that are
+// not in the file system only the footers are read: Path is in dir, where Localize brings them.
 func Inputs(ctx context.Context, store objectstore.Store, prefix, dir string) ([]File, error) {
 	objects, err := store.List(ctx, prefix)
 	if err != nil {
@@ -61,31 +69,50 @@ func Inputs(ctx context.Context, store objectstore.Store, prefix, dir string) ([
 		if !strings.HasSuffix(o.Key, ".parquet") {
 			continue
 		}
-		f := File{Key: o.Key, Size: o.Size}
-		var ok bool
-		if f.Path, ok = store.LocalPath(o.Key); !ok {
-			if f.Path, err = copyObject(ctx, store, o.Key, dir); err != nil {
-				return nil, err
-			}
+		path, ok := store.LocalPath(o.Key)
+		if !ok {
+			path = copyPath(dir, o.Key)
 		}
-		if err := f.readFooter(ctx, store); err != nil {
-			return nil, fmt.Errorf("%s: %w", store.URL(o.Key), err)
-		}
-		files = append(files, f)
+		files = append(files, File{Key: o.Key, Path: path, Size: o.Size, ETag: o.ETag})
 	}
-	return files, nil
+	return files, eachFile(ctx, files, func(ctx context.Context, f *File) error {
+		if err := f.readFooter(ctx, store); err != nil {
+			return fmt.Errorf("%s: %w", store.URL(f.Key), err)
+		}
+		return nil
+	})
 }
 
+// Localize brings the files to their paths, where they are not in the file system. What is there
+// stays.
+func Localize(ctx context.Context, store objectstore.Store, files []File) error {
+	return eachFile(ctx, files, func(ctx context.Context, f *File) error {
+		if _, ok := store.LocalPath(f.Key); ok || f.isRemote {
+			return nil
+		}
+		if _, err := os.Stat(f.Path); err == nil {
+			return nil
+		}
+		return store.Copy(ctx, objectstore.Object{Key: f.Key, Size: f.Size, ETag: f.ETag}, f.Path)
+	})
+}
+
+// eachFile runs f for the files, some at a time.
+func eachFile(ctx context.Context, files []File, f func(context.Context, *File) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(filesAtOnce)
+	for i := range files {
+		group.Go(func() error { return f(ctx, &files[i]) })
+	}
+	return group.Wait()
+}
+
+func copyPath(dir, key string) string { return filepath.Join(dir, "objects", filepath.FromSlash(key)) }
+
+// copyObject copies what is there now.
 func copyObject(ctx context.Context, store objectstore.Store, key, dir string) (string, error) {
-	data, err := store.Get(ctx, key)
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "objects", filepath.FromSlash(key))
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return "", fmt.Errorf("copy %s: %w", store.URL(key), err)
-	}
-	return path, os.WriteFile(path, data, 0o600)
+	path := copyPath(dir, key)
+	return path, store.Copy(ctx, objectstore.Object{Key: key}, path)
 }
 
 func (f *File) readFooter(ctx context.Context, store objectstore.Store) error {

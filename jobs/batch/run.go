@@ -85,6 +85,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) (_ Result, err error) {
 
 // list reads what the archive holds and opens the buckets that it needs.
 func (s *session) list(ctx context.Context, store objectstore.Store) (err error) {
+	s.store = store
 	if s.clicks, err = Inputs(ctx, store, "clicks/", s.dir); err != nil {
 		return err
 	}
@@ -120,6 +121,9 @@ func (s *session) judgeDay(ctx context.Context) error {
 	}
 	defer conn.Close()
 	if err := s.out.open(s.db); err != nil {
+		return err
+	}
+	if err := s.reach(ctx, conn); err != nil {
 		return err
 	}
 	s.received, s.event = instants{"make_timestamptz"}, instants{"make_timestamptz"}

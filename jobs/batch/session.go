@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/clickledger/clickledger/internal/duckscan"
+	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/schemas"
 )
 
@@ -27,6 +28,7 @@ type session struct {
 	deps  Deps
 	times times
 	dir   string // of what is spooled
+	store objectstore.Store
 	db    *duckscan.DB
 
 	clicks, deadLetters []File

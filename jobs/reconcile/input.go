@@ -88,10 +88,16 @@ func (r *run) loadFiles(ctx context.Context) error {
 				*list = append(*list, f)
 			}
 		}
+		if err := batch.Localize(ctx, r.store, *list); err != nil {
+			return err
+		}
 	}
 	all, err := batch.Inputs(ctx, r.store, "decisions/", r.dir)
+	if err != nil {
+		return err
+	}
 	r.decided = slices.DeleteFunc(all, func(f batch.File) bool { return f.Rows == 0 })
-	return err
+	return batch.Localize(ctx, r.store, r.decided)
 }
 
 // loadTail reads the decisions that are in the log and not in the archive.
