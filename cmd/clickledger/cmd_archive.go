@@ -32,6 +32,7 @@ Runs until Ctrl-C, writes what it holds then, and prints its totals.`,
 	}
 	addGroup(cmd, "archiver")
 	addKafka(cmd)
+	addS3(cmd)
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "archive what the log holds now, and end")
 	addDryRun(cmd, &dryRun)
 	cmd.AddCommand(newArchiveVerifyCommand(a))

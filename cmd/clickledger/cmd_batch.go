@@ -37,6 +37,7 @@ and the policy: the same input gives the same bytes.`,
 	addDate(cmd, &date)
 	cmd.Flags().StringVar(&out, "out", "", "`folder` for the result (default: the archive)")
 	addGroup(cmd, "batch")
+	addS3(cmd)
 	addDryRun(cmd, &dryRun)
 	return cmd
 }

@@ -34,6 +34,7 @@ written. A click_id that the archive has no record of is exit code 1.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runExplain(a, cmd, args[0]) },
 	}
 	addSettings(cmd, "ledger_password_file", "serving_password_file", "batch.memory_limit", "batch.threads", "batch.temp_dir")
+	addS3(cmd)
 	return cmd
 }
 

@@ -24,6 +24,7 @@ and where a ledger is configured its newest settlements. Nothing is written.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runJobs(a, cmd) },
 	}
 	addSettings(cmd, "ledger_password_file")
+	addS3(cmd)
 	return cmd
 }
 

@@ -55,6 +55,7 @@ The exit code is 3 if the gate is shut or an advertiser is held.`,
 	cmd.Flags().StringVar(&f.report, "report", "", "`file` for the report (default: report.json beside the batch's result)")
 	addSettings(cmd, "ledger_password_file", "serving_password_file", "ledger_currency", "batch.memory_limit", "batch.temp_dir")
 	addKafka(cmd)
+	addS3(cmd)
 	addDryRun(cmd, &f.dryRun)
 	return cmd
 }

@@ -53,6 +53,7 @@ all of them.`,
 	cmd.Flags().BoolVar(&asCSV, "csv", false, "print comma-separated values, with a header")
 	cmd.Flags().IntVar(&limit, "limit", 10_000, "the most rows of a table or of --json")
 	addSettings(cmd, "batch.memory_limit", "batch.threads", "batch.temp_dir")
+	addS3(cmd)
 	return cmd
 }
 
