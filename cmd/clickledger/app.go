@@ -93,7 +93,7 @@ func (a *app) begin(cmd *cobra.Command, require ...string) (*config.Config, *slo
 	if err := useKafka(cfg.Kafka); err != nil {
 		return nil, nil, err
 	}
-	useS3(cfg.S3)
+	useS3(cfg)
 	if !a.json {
 		a.line = progress.New(a.err)
 	}

@@ -38,6 +38,7 @@ and the policy: the same input gives the same bytes.`,
 	cmd.Flags().StringVar(&out, "out", "", "`folder` for the result (default: the archive)")
 	addGroup(cmd, "batch")
 	addS3(cmd)
+	addGroup(cmd, "duckdb")
 	addDryRun(cmd, &dryRun)
 	return cmd
 }

@@ -104,7 +104,7 @@ func demoPlaces(cfg *config.Config, logger *slog.Logger) (places standalone.Plac
 	// Whoever works beside the demo reaches the places as it does. The ledger's URL has its password.
 	for _, s := range cfg.Settings() {
 		key, _ := config.Find(s.Key)
-		reaches := s.Key == "serving_password_file" || key.Group() == "s3" || key.Group() == "kafka"
+		reaches := s.Key == "serving_password_file" || key.Group() == "s3" || key.Group() == "duckdb" || key.Group() == "kafka"
 		if !reaches || key.Secret || s.Value == "" || s.Source == "default" {
 			continue
 		}

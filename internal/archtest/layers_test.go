@@ -40,6 +40,7 @@ var layers = []layer{
 	{"internal/archtest", nil, "it has no code"},
 	{"internal/oracle", []string{"schemas", "internal/money"}, "the oracle must not share code with what it judges"},
 	{"internal/auditduck", []string{"sql", "schemas/policy", "internal/money", "internal/clock"}, "the audit must share no code with what it audits, but the policy's numbers"},
+	{"internal/s3test", []string{"internal/devservices"}, "it is for tests, and runs a service"},
 	{"internal/redistest", nil, "it is for tests, and runs a service"},
 	{"internal/clickhousetest", []string{"internal/devservices"}, "it is for tests, and runs a service"},
 	{"internal", adapter, "an adapter knows the contracts and the SQL, no jobs and no other adapter"},

@@ -85,6 +85,19 @@ var keys = []Key{
 		Help: "what the service is asked to encrypt new objects with",
 	},
 	{
+		Name: "s3.cache_dir", Flag: "s3-cache-dir", Kind: filePath("a folder"),
+		Help: "where copies of objects are kept; unset is clickledger/objects in the user's cache folder",
+	},
+	{
+		Name: "s3.cache_size", Flag: "s3-cache-size", Default: "8GiB", Kind: size(1<<20, 1<<50),
+		Help: "the most that the copies take together; those used longest ago go first",
+	},
+	{
+		Name: "duckdb.httpfs_extension", Flag: "duckdb-httpfs-extension",
+		Kind: besideFile(filePath("DuckDB's signed extension httpfs, of the engine's version")),
+		Help: "lets the batch read S3 without copies",
+	},
+	{
 		Name: "ledger_currency", Flag: "currency", Default: "USD",
 		Kind: pattern("code", "an ISO 4217 code like USD", "[A-Z]{3}"), Help: "the currency of the ledger",
 	},
@@ -231,6 +244,7 @@ type Config struct {
 	LedgerCurrency      string `koanf:"ledger_currency"`
 
 	S3       S3       `koanf:"s3"`
+	DuckDB   DuckDB   `koanf:"duckdb"`
 	Logging  Logging  `koanf:"logging"`
 	Kafka    Kafka    `koanf:"kafka"`
 	Gateway  Gateway  `koanf:"gateway"`
@@ -249,6 +263,13 @@ type S3 struct {
 	Addressing      string `koanf:"addressing"`
 	CredentialsFile string `koanf:"credentials_file"`
 	Encryption      string `koanf:"encryption"`
+	CacheDir        string `koanf:"cache_dir"`
+	CacheSize       Bytes  `koanf:"cache_size"`
+}
+
+// DuckDB is the engine of the batch.
+type DuckDB struct {
+	HTTPFSExtension string `koanf:"httpfs_extension"`
 }
 
 // Logging is how the program logs on stderr.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -118,4 +119,20 @@ func (s *s3) furnish(ctx context.Context) error {
 		return err
 	}
 	return client.MakeBucket(ctx, S3Bucket, minio.MakeBucketOptions{Region: S3Region})
+}
+
+// S3Command fetches the gateway if need be, and returns the command line and the environment of one
+// on an address, over a directory: for tests that kill it. It has the credentials of the development
+// services, and no bucket.
+func S3Command(ctx context.Context, cacheDir, dir, address string) (args, environment []string, err error) {
+	s := &s3{cfg: Config{CacheDir: cacheDir, Dir: dir}}
+	if err := s.fetch(ctx, func(string) {}); err != nil {
+		return nil, nil, err
+	}
+	c, err := s.command(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.args[slices.Index(c.args, "--port")+1] = address
+	return c.args, c.environment, nil
 }

@@ -14,10 +14,6 @@ import (
 	"time"
 )
 
-// s3Variable names a bucket and prefix of a real S3 service for the tests, s3://bucket/prefix, with
-// endpoint and credentials in the usual environment. Without it the S3 cases are skipped.
-const s3Variable = "CLICKLEDGER_TEST_S3"
-
 // stores runs f on a fresh store of every kind.
 func stores(t *testing.T, f func(t *testing.T, s Store)) {
 	t.Run("file", func(t *testing.T) {
@@ -30,15 +26,7 @@ func stores(t *testing.T, f func(t *testing.T, s Store)) {
 	})
 	t.Run("s3", func(t *testing.T) {
 		t.Parallel()
-		base := os.Getenv(s3Variable)
-		if base == "" {
-			t.Skipf("%s is not set: no S3 service to test with", s3Variable)
-		}
-		s, err := Open(t.Context(), fmt.Sprintf("%s/%s-%d", base, strings.ReplaceAll(t.Name(), "/", "-"), time.Now().UnixNano()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		f(t, s)
+		f(t, realS3(t, S3{}))
 	})
 }
 

@@ -22,6 +22,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/clickledger/clickledger/internal/s3test"
 )
 
 // listingVariable is the number of objects of TestListingAtScale; without it there are fewer.
@@ -30,11 +32,12 @@ const listingVariable = "CLICKLEDGER_TEST_S3_OBJECTS"
 // realS3 is a fresh place at a real service, reached as s says.
 func realS3(t *testing.T, s S3) *s3Store {
 	t.Helper()
-	base := os.Getenv(s3Variable)
-	if base == "" {
-		t.Skipf("%s is not set: no S3 service to test with", s3Variable)
+	service := s3test.Start(t)
+	if s.Endpoint == "" {
+		s.Endpoint = service.Endpoint
 	}
-	u, err := url.Parse(fmt.Sprintf("%s/%s-%d", base, t.Name(), time.Now().UnixNano()))
+	s.Region, s.CredentialsFile = service.Region, service.CredentialsFile
+	u, err := url.Parse(service.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,14 +54,14 @@ type counting struct {
 	fail       func(*http.Request) bool // answers 503
 }
 
-func (c *counting) start(t *testing.T) string {
+// store is a fresh place at a real service, which is reached through the proxy.
+func (c *counting) store(t *testing.T, s S3) *s3Store {
 	t.Helper()
-	endpoint, _, err := S3{}.endpoint()
-	if err != nil {
-		t.Fatal(err)
-	}
+	direct := realS3(t, s)
+	endpoint := direct.client.EndpointURL()
 	proxy := &httputil.ReverseProxy{Director: func(r *http.Request) { r.URL.Scheme, r.URL.Host = endpoint.Scheme, endpoint.Host }}
-	return serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s = direct.cfg
+	s.Endpoint = serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
 		case http.MethodGet:
 			c.gets.Add(1)
@@ -72,6 +75,11 @@ func (c *counting) start(t *testing.T) string {
 		}
 		proxy.ServeHTTP(w, r)
 	}))
+	store, err := s.open(t.Context(), &url.URL{Scheme: "s3", Host: direct.bucket, Path: direct.prefix})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }
 
 // serve answers on the loopback interface until the test ends, and returns the address.
@@ -148,8 +156,7 @@ func TestRetries(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int64
 	c := &counting{fail: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "retried") && n.Add(1)%3 != 0 }}
-	realS3(t, S3{})
-	s := realS3(t, S3{Endpoint: c.start(t)})
+	s := c.store(t, S3{})
 	data := random(2, partBytes+1)
 	for key, want := range map[string][]byte{"retried/small": []byte("small"), "retried/large": data} {
 		if created, err := s.Put(t.Context(), key, want, PutOptions{IfAbsent: true}); err != nil || !created {
@@ -208,9 +215,8 @@ func TestEncryption(t *testing.T) {
 func TestCopyFetchesOnce(t *testing.T) {
 	t.Parallel()
 	c := &counting{}
-	realS3(t, S3{})
 	const size = 300_000
-	s := realS3(t, S3{Endpoint: c.start(t), CacheDir: t.TempDir(), CacheBytes: 3 * size})
+	s := c.store(t, S3{CacheDir: t.TempDir(), CacheBytes: 3 * size})
 	out := t.TempDir()
 	for i := range 8 {
 		if _, err := s.Put(t.Context(), fmt.Sprintf("k/%d", i), random(uint64(i), size), PutOptions{}); err != nil {

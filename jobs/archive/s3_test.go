@@ -2,27 +2,19 @@ package archive
 
 import (
 	"errors"
-	"fmt"
-	"os"
 	"testing"
-	"time"
 
 	"github.com/clickledger/clickledger/internal/objectstore"
+	"github.com/clickledger/clickledger/internal/s3test"
 )
-
-// s3Variable names a bucket and prefix of a real S3 service, s3://bucket/prefix; endpoint and
-// credentials come from the usual environment.
-const s3Variable = "CLICKLEDGER_TEST_S3"
 
 // TestArchivesToS3 does what the tests on a directory do, with faults, in a bucket.
 func TestArchivesToS3(t *testing.T) {
 	t.Parallel()
-	base := os.Getenv(s3Variable)
-	if base == "" {
-		t.Skipf("%s is not set: no S3 service to test with", s3Variable)
-	}
+	service := s3test.Start(t)
+	objectstore.UseS3(objectstore.S3{Endpoint: service.Endpoint, Region: service.Region, CredentialsFile: service.CredentialsFile})
 	r := newRig(t, 2)
-	r.cfg.Archive = fmt.Sprintf("%s/archive-%d", base, time.Now().UnixNano())
+	r.cfg.Archive = service.URL
 	var err error
 	if r.store, err = objectstore.Open(r.ctx, r.cfg.Archive); err != nil {
 		t.Fatal(err)
