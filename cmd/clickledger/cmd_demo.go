@@ -35,7 +35,7 @@ Takes about a minute. The folder stays, with report.json in it; the parts are
 stopped. Exit code 3 if anything is left unexplained.`,
 		Example: `  clickledger demo
   clickledger demo --dir /tmp/clickledger-demo --clicks 300000 --rate 6000 --seed 7
-  clickledger dev up && clickledger demo --config scripts/services.yaml
+  clickledger demo --config scripts/services.yaml
   clickledger demo --json | jq '.days[0].reconcile.causes'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(a, cmd, cfg) },
