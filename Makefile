@@ -26,7 +26,7 @@ TEST_TIMEOUT ?= 18m
 RACE_PKG ?= ./internal/... ./jobs/...
 
 # Packages with tests that need real services; elsewhere those tests skip and say so.
-SERVICES_PKG ?= ./cmd/clickledger ./internal/devflink ./internal/flinkrunner ./internal/objectstore ./jobs/archive ./jobs/batch
+SERVICES_PKG ?= ./cmd/clickledger ./internal/dedupredis ./internal/devflink ./internal/flinkrunner ./internal/objectstore ./internal/parity ./jobs/archive ./jobs/batch
 
 export CGO_ENABLED := 1
 
