@@ -34,6 +34,22 @@ type ArchiveDeadLetter struct {
 	Value      []byte `parquet:"value"`
 }
 
+// ArchiveDLQ is one row of dlq/dt=…/hr=…/p=…/<from>-<to>.parquet: a record of the topic clicks.dlq.
+// LogPartition and LogOffset are its place in that topic; where a position is there more than once (a
+// replay), the rows are equal but for those. Partition and Offset are the position in clicks, -1 each
+// where another program has written the record, without the headers that say it.
+type ArchiveDLQ struct {
+	LogPartition int32  `parquet:"log_partition,delta"`
+	LogOffset    int64  `parquet:"log_offset,delta"`
+	Partition    int32  `parquet:"partition,delta"`
+	Offset       int64  `parquet:"offset,delta"`
+	ReceivedAt   int64  `parquet:"received_at,timestamp(microsecond),delta"`
+	Verdict      string `parquet:"verdict,dict"`
+	Reason       string `parquet:"reason,dict"` // a dead letter's reason, or rule names joined by commas
+	Key          []byte `parquet:"key"`
+	Value        []byte `parquet:"value"`
+}
+
 // ArchiveDecision is one row of decisions/dt=…/hr=…/p=…/<from>-<to>.parquet. LogPartition and
 // LogOffset are the decision's own place in clicks.decisions; where a position was decided more
 // than once (a replay), the decision with the highest LogOffset stands.

@@ -16,9 +16,9 @@ func newArchiveCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "archive",
 		Short: "Write the log to the archive: Kafka to Parquet, one file an offset range",
-		Long: `Reads the topics clicks and clicks.decisions and writes them to the archive as
-Parquet: valid clicks, dead letters and decisions, each file one contiguous
-offset range of one partition. A file ends at an hour's change, at a number of
+		Long: `Reads the topics clicks, clicks.decisions and clicks.dlq and writes them to the
+archive as Parquet: valid clicks, dead letters, decisions, and the whole records
+of what is not billed, each file one contiguous offset range of one partition. A file ends at an hour's change, at a number of
 records or bytes, or after an interval.
 
 The listing of the archive is the checkpoint: a start continues after the last
@@ -45,7 +45,7 @@ func runArchive(a *app, cmd *cobra.Command, untilEnd, dryRun bool) error {
 		return err
 	}
 	if dryRun {
-		plan, err := planLog(cmd.Context(), cfg.Log, schemas.TopicClicks, schemas.TopicDecisions)
+		plan, err := planLog(cmd.Context(), cfg.Log, schemas.TopicClicks, schemas.TopicDecisions, schemas.TopicDLQ)
 		if err != nil {
 			return err
 		}
@@ -67,9 +67,9 @@ func runArchive(a *app, cmd *cobra.Command, untilEnd, dryRun bool) error {
 		return err
 	}
 	return a.result(total, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%d records in %d files (%s): %d clicks, %d dead letters, %d decisions\n",
+		_, err := fmt.Fprintf(w, "%d records in %d files (%s): %d clicks, %d dead letters, %d decisions, %d records of clicks.dlq\n",
 			total.Records, total.Files, humanize.IBytes(uint64(max(total.Bytes, 0))),
-			total.Clicks, total.DeadLetters, total.Decisions)
+			total.Clicks, total.DeadLetters, total.Decisions, total.DLQ)
 		return err
 	})
 }

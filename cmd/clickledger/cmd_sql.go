@@ -40,6 +40,7 @@ The query is the argument, or comes on stdin. The views are
   clicks        the valid clicks, with dt, hr and p of their folders
   dead_letters  what is no valid click, with its reason and raw bytes
   decisions     the stream's verdicts on clicks that are not billed, or late
+  dlq           the topic clicks.dlq: whole records of what is not billed
   minutes       the rows of the newest batch result of each day
 
 Nothing can be written. A table and --json hold at most --limit rows; --csv holds

@@ -62,6 +62,9 @@ func TestServicesDemo(t *testing.T) {
 	pids := r.up()
 	file := filepath.Join(r.dir, "clickledger.yaml")
 	first := reconciled(r, file, 0)
+	if got, want := first.Archive.DLQ, first.Stream.Invalid+first.Stream.DeadLetters; got < want || want == 0 {
+		t.Errorf("%d records of clicks.dlq are archived, want at least %d", got, want)
+	}
 	again := reconciled(r, file, first.Generate.Records)
 	for _, name := range []string{"kafka", "clickhouse", "s3", "postgres"} {
 		r.kill(pids[name])

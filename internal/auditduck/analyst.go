@@ -20,8 +20,8 @@ type AnalystOptions struct {
 	TempDir     string // DuckDB's temp_directory. Default: the system's.
 }
 
-// OpenAnalyst opens a database in memory with the views clicks, dead_letters and decisions over
-// the Parquet files below an archive's folder; the columns dt (date), hr and p (text) are those of
+// OpenAnalyst opens a database in memory with the views clicks, dead_letters, decisions and dlq
+// over the Parquet files below an archive's folder; the columns dt (date), hr and p (text) are those of
 // the folder names. A missing or empty folder gives an empty view. Files that come later are seen,
 // but for those of a folder that was empty when the connection was opened.
 func OpenAnalyst(ctx context.Context, archiveDir string, opts AnalystOptions) (*sql.DB, error) {
@@ -41,7 +41,7 @@ func OpenAnalyst(ctx context.Context, archiveDir string, opts AnalystOptions) (*
 	}
 	ctx = context.WithoutCancel(ctx) // connections are opened later, too
 	db, err := openMemory(ctx, s, func(conn driver.ExecerContext) error {
-		for _, name := range []string{"clicks", "dead_letters", "decisions"} {
+		for _, name := range []string{"clicks", "dead_letters", "decisions", "dlq"} {
 			if err := createView(ctx, conn, name, filepath.Join(dir, name)); err != nil {
 				return fmt.Errorf("view %s: %w", name, err)
 			}
@@ -77,6 +77,7 @@ var setVariable = map[string]string{
 	"clicks":       "set variable analyst_clicks = $1::varchar",
 	"dead_letters": "set variable analyst_dead_letters = $1::varchar",
 	"decisions":    "set variable analyst_decisions = $1::varchar",
+	"dlq":          "set variable analyst_dlq = $1::varchar",
 }
 
 // holdsParquet reports whether there is a Parquet file below the folder.

@@ -38,6 +38,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // them with the offset after the last batch. Keys and values are views into b, or into one buffer a
 // batch where it is compressed. A batch that the broker cut off is left for the next fetch.
 func decodeBatches(recs []schemas.Record, b []byte, partition int32, next int64) ([]schemas.Record, int64, error) {
+	return decodeBatchesAs(recs, b, partition, next, false)
+}
+
+// decodeBatchesAs is decodeBatches, with tails in place of values where they are asked for.
+func decodeBatchesAs(recs []schemas.Record, b []byte, partition int32, next int64, tails bool) ([]schemas.Record, int64, error) {
 	for len(b) >= batchPrefix {
 		base := int64(binary.BigEndian.Uint64(b))
 		length := int(int32(binary.BigEndian.Uint32(b[8:])))
@@ -59,7 +64,7 @@ func decodeBatches(recs []schemas.Record, b []byte, partition int32, next int64)
 		attrs := binary.BigEndian.Uint16(batch[21:])
 		if end > next && attrs&attrControl == 0 {
 			var err error
-			if recs, err = decodeBatch(recs, batch, partition, next); err != nil {
+			if recs, err = decodeBatch(recs, batch, partition, next, tails); err != nil {
 				return recs, next, fmt.Errorf("%w: batch at offset %d: %w", errCorrupt, base, err)
 			}
 		}
@@ -68,7 +73,7 @@ func decodeBatches(recs []schemas.Record, b []byte, partition int32, next int64)
 	return recs, next, nil
 }
 
-func decodeBatch(recs []schemas.Record, batch []byte, partition int32, next int64) ([]schemas.Record, error) {
+func decodeBatch(recs []schemas.Record, batch []byte, partition int32, next int64, tails bool) ([]schemas.Record, error) {
 	attrs := binary.BigEndian.Uint16(batch[21:])
 	base := int64(binary.BigEndian.Uint64(batch))
 	firstMillis := int64(binary.BigEndian.Uint64(batch[27:]))
@@ -94,7 +99,11 @@ func decodeBatch(recs []schemas.Record, batch []byte, partition int32, next int6
 		millis := firstMillis + r.varint()
 		off := base + r.varint()
 		key := r.bytes()
+		tail := r.b
 		value := r.bytes()
+		if tails {
+			value = tail
+		}
 		if r.bad {
 			return recs, fmt.Errorf("the record at offset %d is malformed", off)
 		}

@@ -45,6 +45,7 @@ type Reader struct {
 	fetched   int64 // offset after what is pending
 	high      int64
 	pending   []schemas.Record // fetched and not handed out yet
+	tails     bool             // values are tails
 }
 
 // OpenPartition returns a reader that begins at the offset. Nothing is sent before the first Fetch.
@@ -102,7 +103,7 @@ func (r *Reader) fill(ctx context.Context, limits FetchLimits) error {
 		if err != nil {
 			return err
 		}
-		recs, next, err := decodeBatches(nil, a.batches, r.partition, r.fetched)
+		recs, next, err := decodeBatchesAs(nil, a.batches, r.partition, r.fetched, r.tails)
 		if err != nil {
 			return err
 		}

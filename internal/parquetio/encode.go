@@ -30,7 +30,7 @@ const (
 
 // Row is what the archive holds.
 type Row interface {
-	schemas.ArchiveClick | schemas.ArchiveDeadLetter | schemas.ArchiveDecision
+	schemas.ArchiveClick | schemas.ArchiveDeadLetter | schemas.ArchiveDecision | schemas.ArchiveDLQ
 }
 
 // Notes are the text pairs in a file's footer.
@@ -73,7 +73,7 @@ func Encode[T Row](rows []T, notes Notes) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// offsetOf is the offset by which rows are in order: in clicks, or in clicks.decisions.
+// offsetOf is the offset by which rows are in order: in clicks, in clicks.decisions or in clicks.dlq.
 func offsetOf[T Row](row *T) int64 {
 	switch r := any(row).(type) {
 	case *schemas.ArchiveClick:
@@ -82,13 +82,16 @@ func offsetOf[T Row](row *T) int64 {
 		return r.Offset
 	case *schemas.ArchiveDecision:
 		return r.LogOffset
+	case *schemas.ArchiveDLQ:
+		return r.LogOffset
 	}
 	panic("parquetio: unknown row type")
 }
 
 func offsetColumn[T Row]() string {
 	var row T
-	if _, ok := any(row).(schemas.ArchiveDecision); ok {
+	switch any(row).(type) {
+	case schemas.ArchiveDecision, schemas.ArchiveDLQ:
 		return "log_offset"
 	}
 	return "offset"

@@ -1,5 +1,5 @@
-// Package analyst answers SQL questions about an archive: the views clicks, dead_letters and
-// decisions over its Parquet files, and minutes over the newest results of the batch, in a DuckDB of
+// Package analyst answers SQL questions about an archive: the views clicks, dead_letters,
+// decisions and dlq over its Parquet files, and minutes over the newest results of the batch, in a DuckDB of
 // its own in memory. Nothing in the archive is ever written, and of all statements only one that
 // reads is taken. Units are those of the files: times UTC, money int64 micros.
 package analyst
@@ -37,7 +37,7 @@ type Database struct {
 }
 
 // folders of the archive that are views.
-var folders = []string{"clicks/", "dead_letters/", "decisions/"}
+var folders = []string{"clicks/", "dead_letters/", "decisions/", "dlq/"}
 
 // Open opens the archive. The caller closes the database.
 func Open(ctx context.Context, cfg Config) (_ *Database, err error) {

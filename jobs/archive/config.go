@@ -39,7 +39,7 @@ type Config struct {
 	Archive string
 	// Policy tells clicks from dead letters. Required by Run. Key: policy.
 	Policy *policy.Policy
-	// Topics are some of clicks and clicks.decisions; default both.
+	// Topics are some of clicks, clicks.decisions and clicks.dlq; default all.
 	Topics []string
 	// RunUntilEnd archives what the log holds at the start, and returns; default false: until ctx ends.
 	RunUntilEnd bool
@@ -67,6 +67,7 @@ type Progress struct {
 	Clicks      int64 `json:"clicks"`
 	DeadLetters int64 `json:"dead_letters"`
 	Decisions   int64 `json:"decisions"`
+	DLQ         int64 `json:"dlq"` // records of clicks.dlq
 	Undecodable int64 `json:"undecodable_decisions"`
 	Files       int64 `json:"files"`
 	Bytes       int64 `json:"bytes"` // of the objects written
@@ -112,7 +113,7 @@ func (c Config) validateArchive() []error {
 	}
 	for _, t := range c.Topics {
 		if _, ok := families[t]; !ok {
-			errs = append(errs, fmt.Errorf("topics: %q is neither %s nor %s", t, schemas.TopicClicks, schemas.TopicDecisions))
+			errs = append(errs, fmt.Errorf("topics: %q is none of %s, %s and %s", t, schemas.TopicClicks, schemas.TopicDecisions, schemas.TopicDLQ))
 		}
 	}
 	return errs
@@ -120,7 +121,7 @@ func (c Config) validateArchive() []error {
 
 func (c Config) withDefaults() Config {
 	if len(c.Topics) == 0 {
-		c.Topics = []string{schemas.TopicClicks, schemas.TopicDecisions}
+		c.Topics = []string{schemas.TopicClicks, schemas.TopicDecisions, schemas.TopicDLQ}
 	}
 	c.Topics = slices.Compact(slices.Sorted(slices.Values(c.Topics)))
 	if c.FlushInterval == 0 {

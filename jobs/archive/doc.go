@@ -6,8 +6,9 @@
 //	clicks/dt=YYYY-MM-DD/hr=HH/p=PPP/<from>-<to>.parquet        the valid clicks; there may be none
 //	dead_letters/dt=…/hr=…/p=…/<from>-<to>.parquet              the other records; absent where none
 //	decisions/dt=…/hr=…/p=…/<from>-<to>.parquet                 the topic clicks.decisions
-//	claims/<clicks|decisions>/p=PPP/<from>.json                 which range begins at that offset
-//	claims/<clicks|decisions>/p=PPP/first.json                  where a partition's archive begins
+//	dlq/dt=…/hr=…/p=…/<from>-<to>.parquet                       the topic clicks.dlq, whole records
+//	claims/<clicks|decisions|dlq>/p=PPP/<from>.json             which range begins at that offset
+//	claims/<clicks|decisions|dlq>/p=PPP/first.json              where a partition's archive begins
 //
 // The hour is that of the partition's highest record timestamp so far. A range ends where that hour
 // changes, at a number of records or bytes, or after an interval.

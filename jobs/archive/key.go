@@ -18,6 +18,7 @@ const (
 	FolderClicks      = "clicks"
 	FolderDeadLetters = "dead_letters"
 	FolderDecisions   = "decisions"
+	FolderDLQ         = "dlq"
 	folderClaims      = "claims"
 )
 

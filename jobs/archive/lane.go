@@ -64,7 +64,11 @@ func (j *job) openLane(ctx context.Context, f family, partition int32, files []F
 			return nil, err
 		}
 	}
-	l.reader = j.client.OpenPartition(f.topic, partition, l.next)
+	open := j.client.OpenPartition
+	if f.hasTails {
+		open = j.client.OpenPartitionTails
+	}
+	l.reader = open(f.topic, partition, l.next)
 	return l, nil
 }
 

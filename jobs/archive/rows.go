@@ -1,9 +1,11 @@
 package archive
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
+	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/internal/parquetio"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
@@ -20,6 +22,7 @@ const (
 // family is how the records of one topic become objects.
 type family struct {
 	topic, folder string
+	hasTails      bool // the headers of its records matter
 	encode        func(p *policy.Policy, recs []schemas.Record) (objects, error)
 }
 
@@ -30,8 +33,9 @@ type objects struct {
 }
 
 var families = map[string]family{
-	schemas.TopicClicks:    {schemas.TopicClicks, FolderClicks, encodeClicks},
-	schemas.TopicDecisions: {schemas.TopicDecisions, FolderDecisions, encodeDecisions},
+	schemas.TopicClicks:    {topic: schemas.TopicClicks, folder: FolderClicks, encode: encodeClicks},
+	schemas.TopicDecisions: {topic: schemas.TopicDecisions, folder: FolderDecisions, encode: encodeDecisions},
+	schemas.TopicDLQ:       {topic: schemas.TopicDLQ, folder: FolderDLQ, hasTails: true, encode: encodeDLQ},
 }
 
 func encodeClicks(p *policy.Policy, recs []schemas.Record) (objects, error) {
@@ -92,5 +96,32 @@ func encodeDecisions(_ *policy.Policy, recs []schemas.Record) (objects, error) {
 	out.main, err = parquetio.Encode(rows, parquetio.Notes{
 		NoteRecords: strconv.Itoa(len(recs)), NoteUndecodable: strconv.Itoa(bad),
 	})
+	return out, err
+}
+
+// encodeDLQ keeps every record, whoever has written it.
+func encodeDLQ(_ *policy.Policy, recs []schemas.Record) (objects, error) {
+	rows := make([]schemas.ArchiveDLQ, 0, len(recs))
+	for _, rec := range recs {
+		value, headers, err := kafkaio.SplitTail(rec.Value)
+		if err != nil {
+			return objects{}, fmt.Errorf("offset %d: %w", rec.Offset, err) // the log's checksum held: a defect of ours
+		}
+		row := schemas.ArchiveDLQ{LogPartition: rec.Partition, LogOffset: rec.Offset, Partition: -1, Offset: -1,
+			ReceivedAt: rec.TimestampMicros, Verdict: string(headers["verdict"]), Reason: string(headers["reason"]),
+			Key: rec.Key, Value: value}
+		partition, perr := strconv.ParseInt(string(headers["source_partition"]), 10, 32)
+		offset, oerr := strconv.ParseInt(string(headers["source_offset"]), 10, 64)
+		if perr == nil && oerr == nil && partition >= 0 && offset >= 0 {
+			row.Partition, row.Offset = int32(partition), offset
+		}
+		if received, err := strconv.ParseInt(string(headers["received_at_micros"]), 10, 64); err == nil {
+			row.ReceivedAt = received
+		}
+		rows = append(rows, row)
+	}
+	out := objects{count: Progress{Records: int64(len(recs)), DLQ: int64(len(rows))}}
+	var err error
+	out.main, err = parquetio.Encode(rows, parquetio.Notes{NoteRecords: strconv.Itoa(len(recs))})
 	return out, err
 }

@@ -164,6 +164,7 @@ func (j *job) count(p Progress) {
 	t.Clicks += p.Clicks
 	t.DeadLetters += p.DeadLetters
 	t.Decisions += p.Decisions
+	t.DLQ += p.DLQ
 	t.Undecodable += p.Undecodable
 	t.Files += p.Files
 	t.Bytes += p.Bytes

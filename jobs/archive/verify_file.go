@@ -102,7 +102,7 @@ func (p part) note(key string) int64 {
 }
 
 func offsetColumn(f family) string {
-	if f.folder == FolderDecisions {
+	if f.folder == FolderDecisions || f.folder == FolderDLQ {
 		return "log_offset"
 	}
 	return "offset"

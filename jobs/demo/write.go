@@ -25,8 +25,8 @@ func (r *Report) Write(w io.Writer) error {
 	line("clicks\t%s over HTTP (302), %s broken records straight to the log, in %s", count(r.Generate.Redirected), count(r.Generate.LogRecords), r.Elapsed)
 	line("stream\t%s records = %s billable + %s duplicates + %s invalid + %s late + %s dead letters", count(r.Stream.Records),
 		count(r.Stream.Billable), count(r.Stream.Duplicates), count(r.Stream.Invalid), count(r.Stream.Late), count(r.Stream.DeadLetters))
-	line("archive\t%s records and %s decisions in %s files, %s", count(r.Archive.Clicks+r.Archive.DeadLetters), count(r.Archive.Decisions),
-		count(r.Archive.Files), humanize.IBytes(uint64(r.Archive.Bytes)))
+	line("archive\t%s records, %s decisions and %s records of clicks.dlq in %s files, %s", count(r.Archive.Clicks+r.Archive.DeadLetters),
+		count(r.Archive.Decisions), count(r.Archive.DLQ), count(r.Archive.Files), humanize.IBytes(uint64(r.Archive.Bytes)))
 	for i := range r.Days {
 		r.Days[i].write(line)
 	}

@@ -155,7 +155,7 @@ func (j *Jobs) await(ctx context.Context, done chan struct{}) error {
 
 func addProgress(a, b archive.Progress) archive.Progress {
 	return archive.Progress{Records: a.Records + b.Records, Clicks: a.Clicks + b.Clicks, DeadLetters: a.DeadLetters + b.DeadLetters,
-		Decisions: a.Decisions + b.Decisions, Undecodable: a.Undecodable + b.Undecodable, Files: a.Files + b.Files,
+		Decisions: a.Decisions + b.Decisions, DLQ: a.DLQ + b.DLQ, Undecodable: a.Undecodable + b.Undecodable, Files: a.Files + b.Files,
 		Bytes: a.Bytes + b.Bytes, TakenOver: a.TakenOver + b.TakenOver}
 }
 
