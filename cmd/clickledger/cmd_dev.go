@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,9 +30,10 @@ func newDevCommand(a *app) *cobra.Command {
 		Use:   "dev",
 		Short: "Run the real services on this machine, without Docker",
 		Long: `Runs Kafka, ClickHouse, an S3 gateway, Redis and PostgreSQL on 127.0.0.1, for
-development and tests. They are fetched once, by the package managers, in pinned
-versions and held to pinned checksums. They go on running until "dev down"; data,
-logs and the records of the processes are in one folder.
+development and tests, and a Flink cluster if it is named. They are fetched once,
+by the package managers, in pinned versions and held to pinned checksums. They go
+on running until "dev down"; data, logs and the records of the processes are in
+one folder.
 
 The same services in Docker, on the same ports: scripts/compose.yaml.`,
 		Example: `  clickledger dev up
@@ -51,7 +53,7 @@ The same services in Docker, on the same ports: scripts/compose.yaml.`,
 func addDev(cmd *cobra.Command, opts *devOptions) {
 	cmd.Flags().StringVar(&opts.dir, "dir", "", "folder of the services' data, logs and process records (default: clickledger/dev in the user's state folder)")
 	cmd.Flags().IntVar(&opts.portBase, "port-base", devservices.DefaultPortBase, "first of the ports; another one gives a second set of services, with another --dir")
-	cmd.Flags().StringSliceVar(&opts.only, "only", nil, "names of `services`, separated by commas: kafka, clickhouse, s3, redis, postgres (default: all)")
+	cmd.Flags().StringSliceVar(&opts.only, "only", nil, "names of `services`, separated by commas: kafka, clickhouse, s3, redis, postgres, flink (default: all but flink)")
 }
 
 // openDev returns the services and those of them that are selected.
@@ -72,7 +74,7 @@ func openDev(opts devOptions) (*devservices.Stack, []devservices.Part, error) {
 	stack, err := devservices.New(devservices.Config{
 		Dir: dir, CacheDir: filepath.Join(cache, "clickledger"), PortBase: opts.portBase,
 		Recorder: []string{self, "dev", "record", "--"}, Postgres: []string{self, "dev", "postgres"},
-	})
+	}, newDevFlink(dir, filepath.Join(cache, "clickledger"), opts.portBase))
 	if err != nil {
 		return nil, nil, usage(err)
 	}
@@ -81,6 +83,20 @@ func openDev(opts devOptions) (*devservices.Stack, []devservices.Part, error) {
 		return nil, nil, usage(err)
 	}
 	return stack, parts, nil
+}
+
+// running adds the optional parts that run to a selection of all: what was started by name is seen and
+// ended without it.
+func running(ctx context.Context, opts devOptions, stack *devservices.Stack, parts []devservices.Part) []devservices.Part {
+	if len(opts.only) > 0 {
+		return parts
+	}
+	for _, part := range stack.All()[len(parts):] {
+		if s := part.State(ctx); s.PID != 0 {
+			parts = append(parts, part)
+		}
+	}
+	return parts
 }
 
 // devDir is the folder as an absolute path; by default it is where a user's programs keep their state.

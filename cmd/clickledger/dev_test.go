@@ -16,7 +16,7 @@ func TestDevUsage(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ args, stderr string }{
 		{"dev", "needs a command"},
-		{"dev up --only kafak", "there is no service \"kafak\": expected of kafka, clickhouse, s3, redis, postgres"},
+		{"dev up --only kafak", "there is no service \"kafak\": expected of kafka, clickhouse, s3, redis, postgres, flink"},
 		{"dev up --port-base 80", "port_base"},
 		{"dev status extra", "unknown command"},
 		{"dev record x", "requires at least 3"},
