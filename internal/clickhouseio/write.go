@@ -24,25 +24,28 @@ const streamName = "clicks"
 func (s *Store) Upsert(ctx context.Context, rows []schemas.MinuteRow, progress serving.Progress) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if err := s.upsertRows(ctx, rows); err != nil {
+		return fmt.Errorf("upsert %d rows: %w", len(rows), err)
+	}
+	if err := s.storeProgress(ctx, progress); err != nil {
+		return fmt.Errorf("upsert %d rows: store progress: %w", len(rows), err)
+	}
+	return nil
+}
+
+// upsertRows stores provisional rows; the caller holds s.writing.
+func (s *Store) upsertRows(ctx context.Context, rows []schemas.MinuteRow) error {
 	sorted, err := serving.NewestByKey(rows)
 	if err == nil {
 		err = checkRows(sorted)
 	}
-	if err != nil {
-		return fmt.Errorf("upsert: %w", err)
+	if err != nil || len(sorted) == 0 {
+		return err
 	}
-	if len(sorted) > 0 {
-		if err := s.insertRows(ctx, "provisional_insert", sorted, 0); err != nil {
-			return fmt.Errorf("upsert %d rows: %w", len(sorted), err)
-		}
-		if err := s.hideStrays(ctx, sorted[0].MinuteMillis); err != nil {
-			return fmt.Errorf("upsert %d rows: %w", len(sorted), err)
-		}
+	if err := s.insertRows(ctx, "provisional_insert", sorted, 0); err != nil {
+		return err
 	}
-	if err := s.storeProgress(ctx, progress); err != nil {
-		return fmt.Errorf("upsert %d rows: store progress: %w", len(sorted), err)
-	}
-	return nil
+	return s.hideStrays(ctx, sorted[0].MinuteMillis)
 }
 
 // checkRows refuses what the columns cannot hold, before anything is written.

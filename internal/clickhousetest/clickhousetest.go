@@ -48,13 +48,19 @@ var (
 func Main(m *testing.M) {
 	RecordIfAsked()
 	code := m.Run()
-	if shared != nil {
-		if err := shared.stop(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = max(code, 1)
-		}
+	if err := Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
 	}
 	os.Exit(code)
+}
+
+// Stop ends the shared server, if there is one. A TestMain that is not Main calls it last.
+func Stop() error {
+	if shared == nil {
+		return nil
+	}
+	return shared.stop()
 }
 
 // RecordIfAsked becomes the server where Start has started the test binary for that. A TestMain that

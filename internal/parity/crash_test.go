@@ -247,7 +247,12 @@ func (b *bed) compareUninterrupted(published []schemas.MinuteRow, decided map[sc
 		b.t.Errorf("uninterrupted: %+v", st)
 	}
 	sameRows(b.t, "interrupted", published, rows(b.t, store, serving.Provisional, always))
-	want := b.decisionsFrom(from)
+	b.sameDecisions(decided, b.decisionsFrom(from))
+}
+
+// sameDecisions wants the same decision on every position.
+func (b *bed) sameDecisions(decided, want map[schemas.Position]schemas.Decision) {
+	b.t.Helper()
 	bad := 0
 	for pos, d := range want {
 		if got, ok := decided[pos]; !ok || got != d {

@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/clickledger/clickledger/internal/clickhousetest"
 	"github.com/clickledger/clickledger/internal/embedkafka"
+	"github.com/clickledger/clickledger/internal/flinkrunner"
 	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/internal/servingduck"
 	"github.com/clickledger/clickledger/jobs/archive"
@@ -35,13 +37,24 @@ var (
 	noon = day.Add(12 * time.Hour).UnixMilli()
 )
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+func TestMain(m *testing.M) {
+	if flinkrunner.IsWorker() {
+		flinkrunner.Work() // a TaskManager has started this test binary, to run the DoFns
+	}
+	clickhousetest.RecordIfAsked()
+	os.Exit(runTests(m))
+}
 
 func runTests(m *testing.M) int {
 	if args := os.Getenv(childVariable); args != "" {
 		return runChild(args)
 	}
 	defer stopPostgres()
+	defer func() {
+		if err := clickhousetest.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}()
 	return m.Run()
 }
 

@@ -31,7 +31,7 @@ const (
 // Config configures the job.
 type Config struct {
 	Log    string // kafka://host:port[,host:port]
-	Runner string // prism; default prism
+	Runner string // Prism or Flink; default Prism
 	Policy *policy.Policy
 	RunID  string // names the run in logs; needed
 	Shards int    // of every operator; default DefaultShards
@@ -47,6 +47,8 @@ type Config struct {
 	InFlightClicks int
 	// UntilEnd reads to the end of every partition, judges and publishes all of it, and returns.
 	UntilEnd bool
+	// Flink is for the runner of that name.
+	Flink FlinkConfig
 }
 
 // Deps are what the job works with.
@@ -64,8 +66,12 @@ func (c Config) Validate() error {
 	if _, err := kafkaio.ParseURL(c.Log); err != nil {
 		problems = append(problems, fmt.Errorf("log: %w", err))
 	}
-	if c.Runner != "" && c.Runner != "prism" {
-		problems = append(problems, fmt.Errorf("stream.runner: %q is not supported; use prism", c.Runner))
+	switch c.Runner {
+	case "", Prism:
+	case Flink:
+		problems = append(problems, c.Flink.validate(c.Flink.Store)...)
+	default:
+		problems = append(problems, fmt.Errorf("stream.runner: %q is not supported; use %s or %s", c.Runner, Prism, Flink))
 	}
 	if c.Policy == nil {
 		problems = append(problems, errors.New("policy: missing"))

@@ -20,7 +20,7 @@ const (
 
 // fetchInvalid reads the whole records of invalid clicks from the log again, where the blocks went
 // through encoding: few clicks are invalid, and the blocks stay small for it. A record that retention has deleted since is left out.
-func (s *session) fetchInvalid(ctx context.Context, clicks []invalidClick) ([]kafkaio.OutRecord, error) {
+func (w *worker) fetchInvalid(ctx context.Context, clicks []invalidClick) ([]kafkaio.OutRecord, error) {
 	slices.SortFunc(clicks, func(a, b invalidClick) int {
 		if a.Position == b.Position {
 			return 0
@@ -37,7 +37,7 @@ func (s *session) fetchInvalid(ctx context.Context, clicks []invalidClick) ([]ka
 			n++
 		}
 		var err error
-		if out, err = s.fetchPartition(ctx, clicks[:n], out); err != nil {
+		if out, err = w.fetchPartition(ctx, clicks[:n], out); err != nil {
 			return nil, fmt.Errorf("read invalid clicks again: %w", err)
 		}
 		clicks = clicks[n:]
@@ -45,8 +45,8 @@ func (s *session) fetchInvalid(ctx context.Context, clicks []invalidClick) ([]ka
 	return out, nil
 }
 
-func (s *session) fetchPartition(ctx context.Context, clicks []invalidClick, out []kafkaio.OutRecord) ([]kafkaio.OutRecord, error) {
-	reader := s.client.OpenPartition(schemas.TopicClicks, clicks[0].Partition, clicks[0].Offset)
+func (w *worker) fetchPartition(ctx context.Context, clicks []invalidClick, out []kafkaio.OutRecord) ([]kafkaio.OutRecord, error) {
+	reader := w.client.OpenPartition(schemas.TopicClicks, clicks[0].Partition, clicks[0].Offset)
 	limits := kafkaio.FetchLimits{MaxWait: refetchWait, MaxBytes: refetchBytes, MaxRecords: refetchRecords}
 	for len(clicks) > 0 {
 		if clicks[0].Offset > reader.Offset()+refetchGap {

@@ -13,7 +13,6 @@ import (
 	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/pipelines/clicks"
 	"github.com/clickledger/clickledger/schemas"
-	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/transforms/shardstate"
 )
 
@@ -24,6 +23,10 @@ func Run(ctx context.Context, cfg Config, deps Deps) (Stats, error) {
 	if err := cfg.Validate(); err != nil {
 		return Stats{}, err
 	}
+	if cfg.Runner == Flink {
+		result, err := RunOnFlink(ctx, cfg, deps)
+		return result.Stats, err
+	}
 	cfg = cfg.withDefaults()
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
@@ -33,22 +36,15 @@ func Run(ctx context.Context, cfg Config, deps Deps) (Stats, error) {
 		return Stats{}, err
 	}
 	defer s.close()
-	doc, err := cfg.Policy.YAML()
-	if err != nil {
-		return Stats{}, fmt.Errorf("write policy: %w", err)
-	}
 	p, root := beam.NewPipelineWithRoot()
-	starts := make([]int64, len(s.partitions))
-	for i, part := range s.partitions {
-		starts[i] = part.start
-	}
 	out := clicks.Stream(root, clicks.Config{
-		Config:        shardstate.Config{PolicyYAML: string(doc), Shards: int32(cfg.Shards), RunID: cfg.RunID, InMemory: true},
+		Config:        shardstate.Config{PolicyYAML: s.spec.PolicyYAML, Shards: int32(cfg.Shards), RunID: cfg.RunID, InMemory: true},
 		Dedup:         s.dedup,
 		PublishMillis: cfg.PublishInterval.Milliseconds(),
-	}, read(root, cfg.RunID, starts))
-	beamrunner.Sink(root, &decisionsFn{RunID: cfg.RunID}, out.Judged)
-	beamrunner.Sink(root, &deadLettersFn{RunID: cfg.RunID}, out.DeadLetters)
+	}, read(root, cfg.RunID, s.spec.Starts))
+	here := Spec{RunID: cfg.RunID} // the worker is this process's
+	beamrunner.Sink(root, &decisionsFn{Spec: here}, out.Judged)
+	beamrunner.Sink(root, &deadLettersFn{Spec: here}, out.DeadLetters)
 	beamrunner.Sink(root, &rowsFn{RunID: cfg.RunID}, out.Rows)
 
 	done := make(chan struct{})
@@ -87,21 +83,30 @@ func (s *session) checkDrained(st Stats) error {
 	return nil
 }
 
+// spec is what the configuration says of a worker.
+func (c Config) spec(policyYAML string) Spec {
+	return Spec{RunID: c.RunID, Log: c.Log, PolicyYAML: policyYAML, Shards: c.Shards, PublishMillis: c.PublishInterval.Milliseconds(),
+		PollWaitMillis: c.PollWait.Milliseconds(), PollRecords: c.PollRecords, InFlightClicks: c.InFlightClicks, UntilEnd: c.UntilEnd,
+		Login: c.Flink.Login, Store: c.Flink.Store}
+}
+
 func open(ctx context.Context, cfg Config, deps Deps) (_ *session, err error) {
 	brokers, err := kafkaio.ParseURL(cfg.Log)
 	if err != nil {
 		return nil, err
 	}
-	s := &session{cfg: cfg, deps: deps, ctx: ctx}
+	doc, err := cfg.Policy.YAML()
+	if err != nil {
+		return nil, fmt.Errorf("write policy: %w", err)
+	}
+	s := &session{cfg: cfg, deps: deps, ctx: ctx, worker: &worker{policy: cfg.Policy}}
+	s.spec = cfg.spec(string(doc))
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	if s.client, err = kafkaio.Connect(ctx, brokers, kafkaio.Options{}); err != nil {
-		return nil, err
-	}
-	if s.producer, err = kafkaio.OpenProducer(ctx, brokers, kafkaio.ProducerOptions{}); err != nil {
+	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.loadProgress(ctx); err != nil {
@@ -134,6 +139,7 @@ func (s *session) loadProgress(ctx context.Context) error {
 	if s.start, err = s.deps.Serving.LoadProgress(ctx); err != nil {
 		return fmt.Errorf("load progress: %w", err)
 	}
+	s.spec.Start = s.start
 	if s.start.PolicyHash == "" {
 		return nil
 	}
@@ -143,6 +149,7 @@ func (s *session) loadProgress(ctx context.Context) error {
 	if s.start.PolicyHash != s.cfg.Policy.Hash() {
 		s.epoch++
 	}
+	s.spec.Epoch = s.epoch
 	return nil
 }
 
@@ -175,26 +182,18 @@ func (s *session) openPartitions(ctx context.Context) error {
 			p.resumed = s.start.WatermarkMillis
 		}
 		s.partitions = append(s.partitions, p)
+		s.spec.Starts = append(s.spec.Starts, start)
 	}
 	return nil
-}
-
-func (s *session) latenessMillis() int64 {
-	return policy.Max(s.cfg.Policy, func(r *policy.Revision) int64 { return r.AllowedLateness.Milliseconds() })
 }
 
 func (s *session) close() {
 	sessions.CompareAndDelete(s.cfg.RunID, s)
 	shardstate.Forget(s.cfg.RunID)
-	if s.producer != nil {
-		if err := s.producer.Close(); err != nil {
-			s.deps.Logger.Warn("close the producer", "error", err)
-		}
+	if err := s.worker.close(); err != nil {
+		s.deps.Logger.Warn("close the producer", "error", err)
 	}
 	if s.redis != nil {
 		_ = s.redis.Close() // reads and writes nothing
-	}
-	if s.client != nil {
-		s.client.Close()
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/clickledger/clickledger/internal/dedupredis"
-	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/serving"
 	"github.com/clickledger/clickledger/transforms/dedup"
@@ -26,27 +25,22 @@ func sessionOf(runID string) (*session, error) {
 	return s.(*session), nil
 }
 
-// session is one running job.
+// session is one running job, in the process that runs it.
 type session struct {
-	cfg      Config
-	deps     Deps
-	client   *kafkaio.Client
-	producer *kafkaio.Producer
-	redis    *dedupredis.Client // nil without
-	dedup    dedup.StoreConfig
-	ctx      context.Context // of the job: cancelled when it is to stop
+	*worker
+
+	cfg   Config
+	deps  Deps
+	redis *dedupredis.Client // nil without
+	dedup dedup.StoreConfig
+	ctx   context.Context // of the job: cancelled when it is to stop
 
 	partitions []*partition
 	start      serving.Progress // as stored when the job began
 	epoch      uint64           // of the policy, the upper bits of every row's version
 
-	records, judged, dead, rows, spend atomic.Int64
-	byVerdict                          [5]atomic.Int64
-	byRule                             [len(schemas.RuleNames)]atomic.Int64
-	watermark                          atomic.Int64
-	draining, stopping                 atomic.Bool
-	publisher                          publisher
-	failure                            atomic.Pointer[error]
+	watermark atomic.Int64
+	publisher publisher
 }
 
 // inFlight is the number of clicks read and not judged.
@@ -104,13 +98,4 @@ func (s *session) stats() Stats {
 		st.LagRecords += max(0, p.end.Load()-p.next.Load())
 	}
 	return st
-}
-
-// fail remembers the first error of a DoFn: a runner reports it wrapped in many words.
-func (s *session) fail(err error) error {
-	if err != nil {
-		s.failure.CompareAndSwap(nil, &err)
-		s.stopping.Store(true)
-	}
-	return err
 }

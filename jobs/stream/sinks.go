@@ -20,11 +20,16 @@ func init() {
 
 // decisionsFn writes the decisions on clicks that were not billed, or late, and the whole records
 // of invalid clicks. They are acknowledged before the bundle ends, so before any row that they
-// explain can be published. RunID is configuration.
+// explain can be published. Spec is configuration.
 type decisionsFn struct {
-	RunID string
+	Spec Spec
 
-	session *session
+	decider
+}
+
+// decider collects the decisions of a bundle.
+type decider struct {
+	worker  *worker
 	out     []kafkaio.OutRecord
 	invalid []invalidClick // those whose records are to be read from the log again
 }
@@ -40,33 +45,54 @@ func (c *invalidClick) dlqRecord(r *schemas.Record) kafkaio.OutRecord {
 }
 
 func (f *decisionsFn) Setup() (err error) {
-	f.session, err = sessionOf(f.RunID)
+	f.worker, err = workerOf(f.Spec)
 	return err
 }
 
-func (f *decisionsFn) StartBundle(_ context.Context, _ func(int64)) {
-	f.out, f.invalid = f.out[:0], f.invalid[:0]
-}
+func (f *decisionsFn) StartBundle(_ context.Context, _ func(int64)) { f.reset() }
 
 func (f *decisionsFn) ProcessElement(_ int64, data []byte, _ func(int64)) error {
 	in, err := handover.Block(data)
 	if err != nil {
-		return f.session.fail(err)
+		return f.worker.fail(err)
 	}
 	defer in.Free()
-	s := f.session
-	var counts [len(s.byVerdict)]int64
-	var spend int64
-	defer func() {
-		for v, n := range counts {
-			s.byVerdict[v].Add(n)
+	_, err = f.take(in)
+	return f.worker.fail(err)
+}
+
+func (f *decisionsFn) FinishBundle(ctx context.Context, _ func(int64)) error {
+	return f.worker.fail(f.flush(ctx))
+}
+
+// judgedCounts are the clicks of a block by what became of them.
+type judgedCounts struct {
+	clicks, spend int64
+	byVerdict     [5]int64
+	byRule        [len(schemas.RuleNames)]int64
+}
+
+func (t *tally) add(c *judgedCounts) {
+	for v, n := range c.byVerdict {
+		t.byVerdict[v].Add(n)
+	}
+	for r, n := range c.byRule {
+		if n > 0 {
+			t.byRule[r].Add(n)
 		}
-		s.spend.Add(spend)
-	}()
+	}
+	t.spend.Add(c.spend)
+	t.judged.Add(c.clicks)
+}
+
+func (d *decider) reset() { d.out, d.invalid = d.out[:0], d.invalid[:0] }
+
+// take decides on the clicks of a block, and counts them.
+func (d *decider) take(in *schemas.Block) (counts judgedCounts, err error) {
 	for i := range in.Len() {
-		counts[in.Verdict[i]]++
+		counts.byVerdict[in.Verdict[i]]++
 		if in.Verdict[i] == schemas.Billable {
-			spend += in.CostMicros[i]
+			counts.spend += in.CostMicros[i]
 		}
 		if in.Verdict[i] == schemas.Billable && in.Flags[i]&schemas.FlagLate == 0 {
 			continue
@@ -74,84 +100,78 @@ func (f *decisionsFn) ProcessElement(_ int64, data []byte, _ func(int64)) error 
 		if in.Verdict[i] == schemas.Invalid {
 			for rule := range schemas.RuleNames {
 				if in.Rules[i]&(1<<rule) != 0 {
-					s.byRule[rule].Add(1)
+					counts.byRule[rule]++
 				}
 			}
 		}
-		if s.wasDecided(in, i) {
+		if d.worker.wasDecided(in, i) {
 			continue // read again only to rebuild state
 		}
-		if err := f.decide(in, i); err != nil {
-			return s.fail(err)
+		if err := d.decide(in, i); err != nil {
+			return counts, err
 		}
 	}
-	s.judged.Add(int64(in.Len()))
-	return nil
+	counts.clicks = int64(in.Len())
+	d.worker.add(&counts)
+	return counts, nil
 }
 
-// wasDecided reports whether a click was decided before the restart: its turn came before the
-// published watermark, and its record was among those judged by then. The turn alone does not say
-// so: an idle time may have moved that watermark beyond where the log alone moves it now.
-func (s *session) wasDecided(b *schemas.Block, i int) bool {
-	return b.JudgeMillis[i] < s.start.WatermarkMillis && b.Offset[i] < s.start.NextOffsets[b.Partition[i]]
-}
-
-func (f *decisionsFn) decide(b *schemas.Block, i int) error {
-	d := schemas.Decision{Position: b.Position(i), ClickID: string(b.ClickID.At(i)), EventTimeMillis: b.EventMillis[i],
+func (d *decider) decide(b *schemas.Block, i int) error {
+	decision := schemas.Decision{Position: b.Position(i), ClickID: string(b.ClickID.At(i)), EventTimeMillis: b.EventMillis[i],
 		Verdict: b.Verdict[i], IsLate: b.Flags[i]&schemas.FlagLate != 0, IsConflict: b.Flags[i]&schemas.FlagConflict != 0,
 		Winner:     schemas.Position{Partition: b.WinnerPartition[i], Offset: b.WinnerOffset[i]},
-		PolicyHash: f.session.cfg.Policy.Hash()}
-	if d.Verdict == schemas.Invalid {
-		d.Rules = b.Rules[i]
-		click := invalidClick{d.Position, d.Rules}
+		PolicyHash: d.worker.policy.Hash()}
+	if decision.Verdict == schemas.Invalid {
+		decision.Rules = b.Rules[i]
+		click := invalidClick{decision.Position, decision.Rules}
 		if len(b.Records) > 0 {
-			f.out = append(f.out, click.dlqRecord(b.Records[i]))
+			d.out = append(d.out, click.dlqRecord(b.Records[i]))
 		} else {
-			f.invalid = append(f.invalid, click)
+			d.invalid = append(d.invalid, click)
 		}
 	}
-	value, err := schemas.EncodeDecision(d)
+	value, err := schemas.EncodeDecision(decision)
 	if err != nil {
 		return err
 	}
-	f.out = append(f.out, kafkaio.OutRecord{Topic: schemas.TopicDecisions, Partition: -1,
-		Key: []byte(d.Position.String()), Value: value})
+	d.out = append(d.out, kafkaio.OutRecord{Topic: schemas.TopicDecisions, Partition: -1,
+		Key: []byte(decision.Position.String()), Value: value})
 	return nil
 }
 
-func (f *decisionsFn) FinishBundle(ctx context.Context, _ func(int64)) error {
-	s := f.session
-	if len(f.invalid) > 0 {
-		records, err := s.fetchInvalid(ctx, f.invalid)
+// flush writes what was decided and returns when all of it is acknowledged.
+func (d *decider) flush(ctx context.Context) error {
+	if len(d.invalid) > 0 {
+		records, err := d.worker.fetchInvalid(ctx, d.invalid)
 		if err != nil {
-			return s.fail(err)
+			return err
 		}
-		f.out = append(f.out, records...)
+		d.out = append(d.out, records...)
 	}
-	if len(f.out) == 0 {
+	if len(d.out) == 0 {
 		return nil
 	}
-	return s.fail(s.producer.ProduceAll(ctx, f.out))
+	return d.worker.producer.ProduceAll(ctx, d.out)
 }
 
-// deadLettersFn writes dead letters, acknowledged before the bundle ends. RunID is configuration.
+// deadLettersFn writes dead letters, acknowledged before the bundle ends. Spec is configuration.
 type deadLettersFn struct {
-	RunID string
+	Spec Spec
 
-	session *session
-	out     []kafkaio.OutRecord
+	worker *worker
+	out    []kafkaio.OutRecord
 }
 
 func (f *deadLettersFn) Setup() (err error) {
-	f.session, err = sessionOf(f.RunID)
+	f.worker, err = workerOf(f.Spec)
 	return err
 }
 
 func (f *deadLettersFn) StartBundle(_ context.Context, _ func(int64)) { f.out = f.out[:0] }
 
 func (f *deadLettersFn) ProcessElement(d schemas.DeadLetter, _ func(int64)) error {
-	f.session.dead.Add(1)
-	f.out = append(f.out, dlqRecord(d.Position, d.Key, d.Value, d.ReceivedAtMicros, "dead_letter", string(d.Reason)))
+	f.worker.dead.Add(1)
+	f.out = append(f.out, deadLetterRecord(&d))
 	return nil
 }
 
@@ -159,7 +179,11 @@ func (f *deadLettersFn) FinishBundle(ctx context.Context, _ func(int64)) error {
 	if len(f.out) == 0 {
 		return nil
 	}
-	return f.session.fail(f.session.producer.ProduceAll(ctx, f.out))
+	return f.worker.fail(f.worker.producer.ProduceAll(ctx, f.out))
+}
+
+func deadLetterRecord(d *schemas.DeadLetter) kafkaio.OutRecord {
+	return dlqRecord(d.Position, d.Key, d.Value, d.ReceivedAtMicros, "dead_letter", string(d.Reason))
 }
 
 // dlqRecord is a whole record on its way to the dead-letter topic: key and value as they came,

@@ -22,6 +22,10 @@ func init() {
 // endOffset is beyond every offset of a log.
 const endOffset = math.MaxInt64 - 1
 
+// pollBytes is how much log the broker gathers for a poll: each poll costs a bundle of every
+// operator, however few clicks it brings. The partitions share PollWait, as prism polls them in turn.
+const pollBytes = 1 << 20
+
 // waitPause is how long a partition rests that has read too far ahead of the others.
 const waitPause = 20 * time.Millisecond
 
@@ -81,7 +85,7 @@ func (f *readFn) ProcessElement(_ context.Context, rt *sdf.LockRTracker, id int6
 		return sdf.ResumeProcessingIn(waitPause), nil
 	}
 	draining := s.draining.Load()
-	limits := kafkaio.FetchLimits{MaxWait: s.cfg.PollWait, MaxRecords: s.cfg.PollRecords}
+	limits := kafkaio.FetchLimits{MaxWait: s.cfg.PollWait / time.Duration(len(s.partitions)), MinBytes: pollBytes, MaxRecords: s.cfg.PollRecords}
 	recs, high, err := p.reader.Fetch(s.ctx, limits)
 	if err != nil {
 		if s.ctx.Err() != nil {
@@ -109,8 +113,4 @@ func finish(rt *sdf.LockRTracker) sdf.ProcessContinuation {
 		rt.TryClaim(int64(endOffset))
 	}
 	return sdf.StopProcessing()
-}
-
-func (s *session) skew(logMillis int64) int64 {
-	return s.cfg.Policy.At(logMillis).AllowedSkew.Milliseconds()
 }
