@@ -79,9 +79,9 @@ func TestServicesDemo(t *testing.T) {
 	// The same archive with another log, an embedded one.
 	other := filepath.Join(r.dir, "other.yaml")
 	_, rest, _ := strings.Cut(string(text), "\narchive:")
-	s3 := rest[strings.Index(rest, "\ns3:"):]
-	archive, _, _ := strings.Cut(rest, "\n")
-	if err := os.WriteFile(other, []byte("archive:"+archive+s3), 0o600); err != nil {
+	archive, rest, _ := strings.Cut(rest, "\n")
+	_, s3, _ := strings.Cut(rest, "\ns3:")
+	if err := os.WriteFile(other, []byte("archive:"+archive+"\ns3:"+s3), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	got := start(t, plainEnviron(), "demo", "--config", other, "--clicks", "1000", "--dir", filepath.Join(t.TempDir(), "work"))

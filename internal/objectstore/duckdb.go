@@ -27,21 +27,21 @@ func (d *DuckDB) Redact(err error) error {
 	return errors.New(text)
 }
 
-// DuckDBOf returns how a DuckDB reads the store itself; nil where it cannot, so that objects must be
+// DuckDBOf returns how a DuckDB reads the store itself; false where it cannot, so that objects must be
 // copied: without S3.HTTPFSExtension. The keys are those of this moment; where they are a role's, a
 // database must not be used for longer than they last.
-func DuckDBOf(store Store) (*DuckDB, error) {
+func DuckDBOf(store Store) (d *DuckDB, ok bool, err error) {
 	s, ok := store.(*s3Store)
 	if !ok || s.cfg.HTTPFSExtension == "" {
-		return nil, nil
+		return nil, false, nil
 	}
 	creds, err := s.cfg.credentials()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	value, err := creds.GetWithContext(&credentials.CredContext{})
 	if err != nil {
-		return nil, fmt.Errorf("credentials of S3 for DuckDB: %w", err)
+		return nil, false, fmt.Errorf("credentials of S3 for DuckDB: %w", err)
 	}
 	u := s.client.EndpointURL()
 	style := "vhost"
@@ -57,7 +57,7 @@ func DuckDBOf(store Store) (*DuckDB, error) {
 	if value.SessionToken != "" {
 		options = append(options, "session_token "+literal(value.SessionToken))
 	}
-	d := &DuckDB{Statements: []string{
+	d = &DuckDB{Statements: []string{
 		"load " + literal(s.cfg.HTTPFSExtension),
 		"create secret clickledger_archive (" + strings.Join(options, ", ") + ")",
 	}}
@@ -66,7 +66,7 @@ func DuckDBOf(store Store) (*DuckDB, error) {
 			d.secrets = append(d.secrets, secret)
 		}
 	}
-	return d, nil
+	return d, true, nil
 }
 
 // literal writes a text as SQL does.

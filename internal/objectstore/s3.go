@@ -35,15 +35,15 @@ type s3Store struct {
 	prefix string // "" or ends with a slash
 }
 
-func (cfg S3) open(ctx context.Context, u *url.URL) (*s3Store, error) {
+func (s S3) open(ctx context.Context, u *url.URL) (*s3Store, error) {
 	if u.Host == "" {
 		return nil, errors.New("not of the form s3://bucket/prefix")
 	}
-	client, host, err := cfg.client()
+	client, host, err := s.client()
 	if err != nil {
 		return nil, err
 	}
-	sse, err := cfg.encryption()
+	sse, err := s.encryption()
 	if err != nil {
 		return nil, err
 	}
@@ -54,17 +54,17 @@ func (cfg S3) open(ctx context.Context, u *url.URL) (*s3Store, error) {
 		}
 		prefix += "/"
 	}
-	s := &s3Store{client: client, cfg: cfg, cache: cacheOf(cfg), sse: sse, bucket: u.Host, prefix: prefix}
+	store := &s3Store{client: client, cfg: s, cache: cacheOf(s), sse: sse, bucket: u.Host, prefix: prefix}
 	ctx, cancel := context.WithTimeout(ctx, s3ConnectTimeout)
 	defer cancel()
-	ok, err := client.BucketExists(ctx, s.bucket)
+	ok, err := client.BucketExists(ctx, store.bucket)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", host, err)
 	}
 	if !ok {
 		return nil, fmt.Errorf("endpoint %s: no such bucket", host)
 	}
-	return s, nil
+	return store, nil
 }
 
 func (s *s3Store) key(key string) (string, error) { return s.prefix + key, checkKey(s.prefix + key) }

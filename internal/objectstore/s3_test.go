@@ -59,7 +59,10 @@ func (c *counting) store(t *testing.T, s S3) *s3Store {
 	t.Helper()
 	direct := realS3(t, s)
 	endpoint := direct.client.EndpointURL()
-	proxy := &httputil.ReverseProxy{Director: func(r *http.Request) { r.URL.Scheme, r.URL.Host = endpoint.Scheme, endpoint.Host }}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: endpoint.Scheme, Host: endpoint.Host})
+		r.Out.Host = r.In.Host // which is signed
+	}}
 	s = direct.cfg
 	s.Endpoint = serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {

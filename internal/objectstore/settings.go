@@ -112,10 +112,11 @@ func (s S3) lookup(isAmazon bool) (minio.BucketLookupType, error) {
 	return 0, fmt.Errorf("addressing %q: expected %s, %s or %s", s.Addressing, AddressAuto, AddressPath, AddressHost)
 }
 
-func (s S3) encryption() (encrypt.ServerSide, error) {
+// encryption is what is asked of the service; nil is nothing.
+func (s S3) encryption() (sse encrypt.ServerSide, err error) {
 	switch strings.ToLower(s.Encryption) {
 	case "", EncryptNone:
-		return nil, nil
+		return sse, nil
 	case EncryptSSES3:
 		return encrypt.NewSSE(), nil
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,9 +101,9 @@ func (s *Service) Run() {
 		s.tb.Fatal(err)
 	}
 	for deadline := time.Now().Add(startLimit); ; {
-		answer, err := http.Get(s.Endpoint)
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.address)
 		if err == nil {
-			answer.Body.Close()
+			conn.Close()
 			return
 		}
 		if time.Now().After(deadline) {

@@ -11,11 +11,11 @@ import (
 // reach makes the files that are read in any case readable by DuckDB: where the extension for it is
 // configured it reads a bucket itself, else they are copied.
 func (s *session) reach(ctx context.Context, conn *duckscan.Conn) error {
-	access, err := objectstore.DuckDBOf(s.store)
+	access, isReachable, err := objectstore.DuckDBOf(s.store)
 	if err != nil {
 		return err
 	}
-	if access != nil {
+	if isReachable {
 		for _, statement := range access.Statements {
 			if err := conn.Exec(statement); err != nil {
 				return access.Redact(err)
