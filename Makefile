@@ -25,8 +25,10 @@ TEST_TIMEOUT ?= 18m
 # Packages whose goroutines share memory; the pure cores have none.
 RACE_PKG ?= ./internal/... ./jobs/...
 
-# Packages with tests that need real services; elsewhere those tests skip and say so.
-SERVICES_PKG ?= ./cmd/clickledger ./internal/dedupredis ./internal/devflink ./internal/flinkrunner ./internal/objectstore ./internal/parity ./jobs/archive ./jobs/batch
+# Packages with tests that need real services; elsewhere those tests skip and say so. A test of
+# internal/archtest compares the list with the tests.
+SERVICES_PKG ?= ./cmd/clickledger ./internal/clickhouseio ./internal/dedupredis ./internal/devflink ./internal/flinkrunner \
+  ./internal/objectstore ./internal/parity ./jobs/archive ./jobs/batch
 
 export CGO_ENABLED := 1
 
