@@ -15,7 +15,7 @@ import (
 )
 
 func newStreamCommand(a *app) *cobra.Command {
-	var untilEnd, dryRun bool
+	var untilEnd, detach, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "stream",
 		Short: "Run the speed layer: judge clicks off the log, publish rows within seconds",
@@ -30,17 +30,31 @@ published watermark less the horizon, and publishes only what lies after it.
 With --dedup redis://… the click ids lie in Redis, where a worker that takes over
 finds them. While Redis is away the stream waits, or goes on by its own state.
 
+With --runner flink the same pipeline runs on a Flink cluster, with checkpoints. The
+transforms run in this process, or with --flink-environment process in workers that
+the TaskManagers start; the serving store must then be ClickHouse. Ctrl-C stops the
+job with a savepoint and says where it is: --flink-savepoint goes on from there.
+With --detach the job is left to the cluster; stream status, savepoint and cancel
+mind it.
+
 Runs until Ctrl-C and prints its totals.`,
 		Example: `  clickledger stream --log kafka://127.0.0.1:9092 --serving duckdb:///data/serving.duckdb
-  clickledger stream --config clickledger.yaml --until-end --json`,
+  clickledger stream --config clickledger.yaml --until-end --json
+  clickledger stream --config clickledger.yaml --runner flink --flink-parallelism 2
+  clickledger stream --config clickledger.yaml --runner flink --flink-environment process --flink-boot /opt/beam/boot --detach`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runStream(a, cmd, untilEnd, dryRun) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runStream(a, cmd, streamFlags{untilEnd, detach, dryRun})
+		},
 	}
 	addSettings(cmd, "serving_password_file", "dedup_on_failure", "dedup_prefix", "dedup_password_file")
 	addGroup(cmd, "stream")
+	addGroup(cmd, "flink")
 	addKafka(cmd)
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "read to the end of the log, publish all of it, and end")
+	cmd.Flags().BoolVar(&detach, "detach", false, "on Flink: leave the job to the cluster once it runs")
 	addDryRun(cmd, &dryRun)
+	cmd.AddCommand(newStreamStatusCommand(a), newStreamSavepointCommand(a), newStreamCancelCommand(a))
 	return cmd
 }
 
@@ -49,12 +63,15 @@ func runID(job string) string {
 	return fmt.Sprintf("%s-%s-%d", job, time.Now().UTC().Format("20060102T150405.000"), os.Getpid())
 }
 
-func runStream(a *app, cmd *cobra.Command, untilEnd, dryRun bool) (err error) {
+// streamFlags are the flags of the command that are no settings.
+type streamFlags struct{ untilEnd, detach, dryRun bool }
+
+func runStream(a *app, cmd *cobra.Command, flags streamFlags) (err error) {
 	cfg, logger, err := a.begin(cmd, "log", "serving")
 	if err != nil {
 		return err
 	}
-	if dryRun {
+	if flags.dryRun {
 		plan, err := planLog(cmd.Context(), cfg.Log, schemas.TopicClicks)
 		if err != nil {
 			return err
@@ -66,7 +83,7 @@ func runStream(a *app, cmd *cobra.Command, untilEnd, dryRun bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	total, err := stream.Run(cmd.Context(), streamConfig(cfg, untilEnd), stream.Deps{
+	deps := stream.Deps{
 		Serving: store,
 		Logger:  logger,
 		Progress: func(s stream.Stats) {
@@ -74,15 +91,25 @@ func runStream(a *app, cmd *cobra.Command, untilEnd, dryRun bool) (err error) {
 				a.line.Report("judged clicks", s.Judged(), 0)
 			}
 		},
-	})
+	}
+	job := streamConfig(cfg, flags.untilEnd)
+	if job.Runner == stream.Flink {
+		if job.Flink, err = flinkConfig(cfg, flags.detach); err != nil {
+			return err
+		}
+		return runStreamOnFlink(cmd.Context(), a, job, deps)
+	}
+	total, err := stream.Run(cmd.Context(), job, deps)
 	if err != nil {
 		return err
 	}
-	return a.result(total, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%d records: %d billable, %d duplicates, %d invalid, %d late, %d dead letters; %d rows published\n",
-			total.Records, total.Billable, total.Duplicates, total.Invalid, total.Late, total.DeadLetters, total.Rows)
-		return err
-	})
+	return a.result(total, func(w io.Writer) error { return writeTotals(w, &total) })
+}
+
+func writeTotals(w io.Writer, total *stream.Stats) error {
+	_, err := fmt.Fprintf(w, "%d records: %d billable, %d duplicates, %d invalid, %d late, %d dead letters; %d rows published\n",
+		total.Records, total.Billable, total.Duplicates, total.Invalid, total.Late, total.DeadLetters, total.Rows)
+	return err
 }
 
 func streamConfig(cfg *config.Config, untilEnd bool) stream.Config {

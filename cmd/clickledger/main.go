@@ -7,9 +7,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/clickledger/clickledger/internal/flinkrunner"
 )
 
 func main() {
+	if flinkrunner.IsWorker() {
+		flinkrunner.Work() // a TaskManager has started this process to run transforms
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends the job cleanly. From then on signals do what they do to any process,
 	// so that a second Ctrl-C kills.

@@ -57,7 +57,7 @@ func commandTable() string {
 			}
 			_, use, _ := strings.Cut(child.CommandPath(), " ")
 			_, args, _ := strings.Cut(child.Use, " ")
-			if !child.HasSubCommands() || child.Name() == "archive" {
+			if !child.HasSubCommands() || child.Name() == "archive" || child.Name() == "stream" {
 				fmt.Fprintf(&b, "| `%s` | %s |\n", strings.TrimSpace(use+" "+args), child.Short)
 			}
 			walk(child)

@@ -181,7 +181,7 @@ var keys = []Key{
 	},
 	{
 		Name: "stream.runner", Flag: "runner", Default: "prism",
-		Kind: enum("prism"), Help: "the Beam runner of the speed layer",
+		Kind: enum("prism", "flink"), Help: "the Beam runner of the speed layer",
 	},
 	{
 		Name: "stream.shards", Flag: "shards", Default: "4",
@@ -203,6 +203,59 @@ var keys = []Key{
 	{
 		Name: "stream.in_flight_clicks", Flag: "in-flight-clicks", Default: "400000",
 		Kind: count(100_000_000), Help: "the most clicks that are read and not judged yet",
+	},
+	{
+		Name: "flink.rest", Flag: "flink-rest", Default: "http://127.0.0.1:8081", Kind: endpoint(),
+		Help: "Flink's REST API",
+	},
+	{
+		Name: "flink.job_service", Flag: "flink-job-service", Default: "127.0.0.1:8099", Kind: address(),
+		Help: "Beam's job server, which hands jobs on to Flink",
+	},
+	{
+		Name: "flink.job", Flag: "flink-job", Default: "clickledger-stream",
+		Kind: pattern("name", "a name of letters, digits, dots and dashes", `[A-Za-z0-9][A-Za-z0-9.-]{0,63}`),
+		Help: "the job's name in the cluster, where only one of a name runs",
+	},
+	{
+		Name: "flink.environment", Flag: "flink-environment", Default: "loopback", Kind: enum("loopback", "process", "external"),
+		Help: "where the transforms run: in this process, started by the TaskManagers, or in pools beside them",
+	},
+	{
+		Name: "flink.boot", Flag: "flink-boot", Kind: filePath("Beam's boot program on the TaskManagers' hosts"),
+		Help: "starts the workers of the environment process",
+	},
+	{
+		Name: "flink.worker_pool", Flag: "flink-worker-pool", Kind: address(),
+		Help: "the pools' address as TaskManagers see it, for the environment external",
+	},
+	{
+		Name: "flink.worker_dir", Flag: "flink-worker-dir", Kind: filePath("a folder on the TaskManagers' hosts"),
+		Help: "where workers of the environment process keep the program; unset is the system's folder",
+	},
+	{
+		Name: "flink.parallelism", Flag: "flink-parallelism", Kind: count(128),
+		Help: "parallel instances of every operator; unset is the cluster's default",
+	},
+	{
+		Name: "flink.checkpoint_interval", Flag: "flink-checkpoint-interval", Default: "10s",
+		Kind: duration(100*time.Millisecond, 24*time.Hour), Help: "time from the beginning of a checkpoint to that of the next",
+	},
+	{
+		Name: "flink.max_bundle_size", Flag: "flink-max-bundle-size", Default: "1000", Kind: count(1_000_000),
+		Help: "the most elements of a bundle",
+	},
+	{
+		Name: "flink.max_bundle_time", Flag: "flink-max-bundle-time", Default: "50ms",
+		Kind: duration(time.Millisecond, 10*time.Minute), Help: "the longest life of a bundle: what an operator sends may wait for its end",
+	},
+	{
+		Name: "flink.savepoint", Flag: "flink-savepoint", Kind: pattern("url", "the place of a savepoint or of a retained checkpoint", `\S+`),
+		Help: "where the job goes on; unset replays the log from the published watermark less the horizon",
+	},
+	{
+		Name: "flink.savepoint_dir", Flag: "flink-savepoint-dir", Kind: pattern("url", "a folder as the cluster sees it", `\S+`),
+		Help: "where savepoints are kept; unset is the cluster's own folder",
 	},
 	{
 		Name: "batch.memory_limit", Flag: "memory-limit", Default: "2GiB",
@@ -250,6 +303,7 @@ type Config struct {
 	Gateway  Gateway  `koanf:"gateway"`
 	Archiver Archiver `koanf:"archiver"`
 	Stream   Stream   `koanf:"stream"`
+	Flink    Flink    `koanf:"flink"`
 	Batch    Batch    `koanf:"batch"`
 
 	settings []Setting
@@ -314,6 +368,23 @@ type Stream struct {
 	PollWait        time.Duration `koanf:"poll_wait"`
 	PollRecords     int           `koanf:"poll_records"`
 	InFlightClicks  int           `koanf:"in_flight_clicks"`
+}
+
+// Flink is the cluster that the speed layer runs on with the runner of that name.
+type Flink struct {
+	REST               string        `koanf:"rest"`
+	JobService         string        `koanf:"job_service"`
+	Job                string        `koanf:"job"`
+	Environment        string        `koanf:"environment"`
+	Boot               string        `koanf:"boot"`
+	WorkerPool         string        `koanf:"worker_pool"`
+	WorkerDir          string        `koanf:"worker_dir"`
+	Parallelism        int           `koanf:"parallelism"`
+	CheckpointInterval time.Duration `koanf:"checkpoint_interval"`
+	MaxBundleSize      int           `koanf:"max_bundle_size"`
+	MaxBundleTime      time.Duration `koanf:"max_bundle_time"`
+	Savepoint          string        `koanf:"savepoint"`
+	SavepointDir       string        `koanf:"savepoint_dir"`
 }
 
 // Batch is the batch layer.
