@@ -12,22 +12,13 @@ import (
 	"github.com/clickledger/clickledger/internal/devservices"
 )
 
-// Distances of Flink's ports from the base, between those of the services.
-const (
-	devFlinkREST      = 81
-	devFlinkExpansion = 97
-	devFlinkArtifact  = 98
-	devFlinkJob       = 99
-	devFlinkRPC       = 612
-)
-
 // devFlink is a Flink cluster and Beam's job server as one part of the development services.
 type devFlink struct{ cfg devflink.Config }
 
 func newDevFlink(dir, cacheDir string, portBase int) devFlink {
 	return devFlink{devflink.Config{
-		Dir: filepath.Join(dir, "data", "flink"), CacheDir: cacheDir, RESTPort: portBase + devFlinkREST, RPCPort: portBase + devFlinkRPC,
-		JobPort: portBase + devFlinkJob, ArtifactPort: portBase + devFlinkArtifact, ExpansionPort: portBase + devFlinkExpansion,
+		Dir: filepath.Join(dir, "data", "flink"), CacheDir: cacheDir, RESTPort: portBase + devservices.PortFlinkREST, RPCPort: portBase + devservices.PortFlinkRPC,
+		JobPort: portBase + devservices.PortFlinkJob, ArtifactPort: portBase + devservices.PortFlinkArtifact, ExpansionPort: portBase + devservices.PortFlinkExpansion,
 		Logger: slog.New(slog.DiscardHandler),
 	}}
 }

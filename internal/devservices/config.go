@@ -26,6 +26,15 @@ const (
 	portLast            = portClickHouseInner
 )
 
+// Distances of the ports of a Flink cluster, which is an optional part that others join.
+const (
+	PortFlinkREST      = 81
+	PortFlinkExpansion = 97
+	PortFlinkArtifact  = 98
+	PortFlinkJob       = 99
+	PortFlinkRPC       = 612
+)
+
 // Credentials of the services. They are no secrets: the services hold development data, and listen
 // on the loopback interface only.
 const (
@@ -96,13 +105,16 @@ archive: s3://%s/archive
 serving: clickhouse://%s/%s
 ledger: postgres://%s:%s@%s/%s?sslmode=disable
 dedup: state # or redis://%s/0
+flink: # with dev up --only flink, and stream.runner: flink
+  rest: http://%s
+  job_service: %s
 s3:
   endpoint: http://%s
   region: %s
   credentials_file: %s # beside this file
 `, c.address(portKafka), S3Bucket, c.address(portClickHouse), ClickHouseDatabase,
 		PostgresUser, PostgresPassword, c.address(portPostgres), PostgresDatabase, c.address(portRedis),
-		c.address(portS3), S3Region, filepath.Base(c.CredentialsFile()))
+		c.address(PortFlinkREST), c.address(PortFlinkJob), c.address(portS3), S3Region, filepath.Base(c.CredentialsFile()))
 }
 
 // CredentialsFile is the path of the file with the keys of S3 that Stack.WriteConfig writes.

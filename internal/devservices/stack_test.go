@@ -102,7 +102,7 @@ func TestServicesFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, want := settings(t, string(text)), settings(t, config().RenderConfig())
-	if fmt.Sprint(got) != fmt.Sprint(want) || len(got) != 6 {
+	if fmt.Sprint(got) != fmt.Sprint(want) || len(got) != 7 {
 		t.Errorf("scripts/services.yaml has\n%v\nwant\n%v", got, want)
 	}
 	keys, err := os.ReadFile(filepath.Join("..", "..", "scripts", filepath.Base(config().CredentialsFile())))
