@@ -32,10 +32,14 @@ const (
 // devRig is a set of services for a test.
 type devRig struct {
 	*testing.T
-	dir string
+	dir  string
+	base int // the services' ports begin here
 }
 
-func newDevRig(t *testing.T) *devRig {
+func newDevRig(t *testing.T) *devRig { return newDevRigAt(t, testBase) }
+
+// newDevRigAt is newDevRig on other ports, for a test that may run beside those on testBase.
+func newDevRigAt(t *testing.T, base int) *devRig {
 	t.Helper()
 	if os.Getenv(servicesVariable) != "1" {
 		t.Skip(servicesVariable + " is not 1: no real services are started")
@@ -48,7 +52,7 @@ func newDevRig(t *testing.T) *devRig {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := &devRig{t, dir}
+	r := &devRig{t, dir, base}
 	t.Cleanup(func() {
 		if got := r.dev("down"); got.code != config.ExitOK {
 			t.Errorf("down: %s", got.err)
@@ -63,7 +67,7 @@ func newDevRig(t *testing.T) *devRig {
 }
 
 func (r *devRig) args(command string) []string {
-	return []string{"dev", command, "--json", "--dir", r.dir, "--port-base", strconv.Itoa(testBase)}
+	return []string{"dev", command, "--json", "--dir", r.dir, "--port-base", strconv.Itoa(r.base)}
 }
 
 func (r *devRig) dev(command string) outcome {
