@@ -77,7 +77,7 @@ func command() *cobra.Command {
 	f.IntVar(&s.Threads, "threads", runtime.GOMAXPROCS(0), "threads of batch and SQL, and GOMAXPROCS of the stream")
 	f.StringVar(&s.Profile, "profile", "", "folder for pprof profiles of CPU and allocations of every phase")
 	f.StringVar(&out, "out", "bench.json", "file for the figures")
-	f.StringVar(&only, "only", "", "measure these alone: loop,stream,stream+rows,batch,sql")
+	f.StringVar(&only, "only", "", "measure these alone: loop,stream,stream+rows,batch,sql; or stream-flink, which needs Java, pip and mvn")
 	f.BoolVar(&asJSON, "json", false, "print the figures as JSON")
 	f.DurationVar(&timeout, "timeout", 10*time.Minute, "give up after so long")
 	c.AddCommand(phaseCommand(), servicesCommand())

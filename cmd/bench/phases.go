@@ -33,6 +33,7 @@ var phases = map[string]func(context.Context, *settings) (result, error){
 	nameLoop:       runLoop,
 	nameStream:     func(ctx context.Context, s *settings) (result, error) { return runStream(ctx, s, nameStream) },
 	nameStreamRows: func(ctx context.Context, s *settings) (result, error) { return runStream(ctx, s, nameStreamRows) },
+	nameFlink:      runFlink,
 	nameBatch:      runBatch,
 	nameSQL:        runSQL,
 }

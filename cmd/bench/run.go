@@ -18,12 +18,14 @@ const (
 	nameStreamRows = "stream+rows"
 	nameBatch      = "batch"
 	nameSQL        = "sql"
+	// nameFlink is measured where it is asked for alone: it needs a cluster.
+	nameFlink = "stream-flink"
 )
 
 // runAll prepares the log once in each form, then measures the ways one after the other.
 func runAll(ctx context.Context, s settings, only []string) (_ *bench.Report, err error) {
 	for _, name := range only {
-		if !slices.Contains([]string{nameLoop, nameStream, nameStreamRows, nameBatch, nameSQL}, name) {
+		if !slices.Contains([]string{nameLoop, nameStream, nameStreamRows, nameBatch, nameSQL, nameFlink}, name) {
 			return nil, fmt.Errorf("--only: there is no %q", name)
 		}
 	}
@@ -53,8 +55,8 @@ func runAll(ctx context.Context, s settings, only []string) (_ *bench.Report, er
 			return nil, err
 		}
 	}
-	if wanted(nameStream, nameStreamRows) {
-		if err := s.streams(ctx, wanted, report); err != nil {
+	if wanted(nameStream, nameStreamRows) || slices.Contains(only, nameFlink) {
+		if err := s.streams(ctx, wanted, slices.Contains(only, nameFlink), report); err != nil {
 			return nil, err
 		}
 	}
@@ -81,7 +83,7 @@ func runAll(ctx context.Context, s settings, only []string) (_ *bench.Report, er
 }
 
 // streams measures the stream with and without a serving store, off one broker.
-func (s *settings) streams(ctx context.Context, wanted func(...string) bool, report *bench.Report) (err error) {
+func (s *settings) streams(ctx context.Context, wanted func(...string) bool, onFlink bool, report *bench.Report) (err error) {
 	b, err := s.startBroker(ctx)
 	if err != nil {
 		return err
@@ -93,8 +95,8 @@ func (s *settings) streams(ctx context.Context, wanted func(...string) bool, rep
 		return err
 	}
 	s.RecordBytes = loaded.Bytes / float64(max(1, loaded.Totals.Records))
-	for _, name := range []string{nameStream, nameStreamRows} {
-		if !wanted(name) {
+	for _, name := range []string{nameStream, nameStreamRows, nameFlink} {
+		if name == nameFlink && !onFlink || name != nameFlink && !wanted(name) {
 			continue
 		}
 		before, err := b.cpu()

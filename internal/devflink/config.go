@@ -27,8 +27,8 @@ const (
 	DefaultArtifactPort       = 8098
 	DefaultExpansionPort      = 8097
 	DefaultSlots              = 2
-	DefaultTaskHeapMiB        = 384
-	DefaultManagedMiB         = 256
+	DefaultTaskHeapMiB        = 768
+	DefaultManagedMiB         = 512
 	DefaultCheckpointInterval = 10 * time.Second
 	DefaultRestartAttempts    = 100
 	DefaultRestartDelay       = 2 * time.Second

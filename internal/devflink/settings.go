@@ -81,6 +81,10 @@ func flinkSettings(cfg Config) string {
 		{"state.backend.incremental", "true"},
 		{"state.checkpoints.dir", cfg.CheckpointDir()},
 		{"state.checkpoints.num-retained", "2"},
+		// State is logs of large blocks that are cleared as a whole: levels would write them many times over,
+		// and keys that are hashes do not compress.
+		{"state.backend.rocksdb.compaction.style", "UNIVERSAL"},
+		{"state.backend.rocksdb.compression.per.level", "NO_COMPRESSION"},
 		{"state.savepoints.dir", cfg.SavepointDir()},
 		{"execution.checkpointing.interval", cfg.CheckpointInterval.String()},
 		{"restart-strategy.type", "fixed-delay"},
@@ -115,7 +119,8 @@ func arguments(cfg Config, inst installation, name, id string) []string {
 		cluster("org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint")
 	case TaskManager:
 		direct := taskOffHeapMiB + frameworkOffHeapMiB + networkMiB
-		args = append(args, "-Xmx"+strconv.Itoa(cfg.TaskHeapMiB+frameworkHeapMiB)+"m",
+		// Not G1: to it an element of half a megabyte is humongous, and it marks all the time.
+		args = append(args, "-Xmx"+strconv.Itoa(cfg.TaskHeapMiB+frameworkHeapMiB)+"m", "-XX:+UseParallelGC",
 			fmt.Sprintf("-XX:MaxDirectMemorySize=%dm", max(512, direct)), fmt.Sprintf("-XX:MaxMetaspaceSize=%dm", metaspaceMiB))
 		cluster("org.apache.flink.runtime.taskexecutor.TaskManagerRunner")
 		for _, s := range [][2]string{
