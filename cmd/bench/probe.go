@@ -176,7 +176,9 @@ func (p *prober) warmUp(ctx context.Context) error {
 		p.mu.Unlock()
 		if seen > 0 {
 			stop()
-			<-done
+			if err := <-done; err != nil {
+				return err
+			}
 			_, err := p.finish(ctx)
 			return err
 		}

@@ -109,7 +109,8 @@ func runServices(ctx context.Context, s serviceSettings) (_ *serviceReport, err 
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	r := &serviceRun{serviceSettings: s, dir: dir, pids: map[string]int{}, versions: map[string]string{}}
 	defer func() {
-		down := exec.Command(s.Program, "dev", "down", "--dir", filepath.Join(dir, "services"), "--port-base", strconv.Itoa(s.PortBase))
+		// Not with ctx: what was started goes down, however the run ends.
+		down := exec.CommandContext(context.WithoutCancel(ctx), s.Program, "dev", "down", "--dir", filepath.Join(dir, "services"), "--port-base", strconv.Itoa(s.PortBase))
 		down.Stderr = os.Stderr
 		err = errors.Join(err, down.Run())
 	}()

@@ -18,7 +18,7 @@ import (
 )
 
 // servingPassword is the variable with the password of ClickHouse.
-const servingPassword = "CLICKHOUSE_PASSWORD" //nolint:gosec // the name of the variable
+const servingPassword = "CLICKHOUSE_PASSWORD"
 
 // flinkConfig is what the configuration says of the cluster, and to workers in other processes. A
 // password is not part of it: they read the same file, or the same variable.

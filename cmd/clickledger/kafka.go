@@ -12,7 +12,7 @@ import (
 )
 
 // kafkaPassword is the variable with the password of kafka.user.
-const kafkaPassword = "KAFKA_PASSWORD" //nolint:gosec // the name of the variable
+const kafkaPassword = "KAFKA_PASSWORD"
 
 // addKafka defines the flags of how brokers are spoken to.
 func addKafka(cmd *cobra.Command) { addGroup(cmd, "kafka") }
