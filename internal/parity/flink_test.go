@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -88,8 +89,8 @@ func (f *flink) choosePorts(t *testing.T) {
 	}
 }
 
-// pids are the processes whose command line begins with the word.
-func pids(t *testing.T, word string) []int {
+// pids are the processes whose command line has all the words.
+func pids(t *testing.T, words ...string) []int {
 	t.Helper()
 	names, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
@@ -98,7 +99,7 @@ func pids(t *testing.T, word string) []int {
 	var found []int
 	for _, name := range names {
 		text, err := os.ReadFile(name)
-		if err != nil || !strings.HasPrefix(string(text), word) {
+		if err != nil || slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(string(text), word) }) {
 			continue
 		}
 		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 )
 
 // slowly reads in small polls, so that there is time to interrupt.
-const slowly = 20
+const slowly = 8
 
 // trial is a stream on Flink that is to come to what prism has come to.
 type trial struct {
@@ -31,6 +32,7 @@ type trial struct {
 	from    map[int32]int64
 	rows    []schemas.MinuteRow
 	decided map[schemas.Position]schemas.Decision
+	started chan struct{} // closed when records flow
 	done    chan error
 	cancel  context.CancelFunc
 	result  stream.FlinkResult
@@ -51,10 +53,12 @@ func (r *trial) start() {
 	cfg.Flink.Store = stream.Place{URL: r.url}
 	store := openClickHouse(r.t.(*testing.T), r.url)
 	ctx, cancel := context.WithCancel(r.ctx)
-	r.done, r.cancel = make(chan error, 1), cancel
+	r.started, r.done, r.cancel = make(chan struct{}), make(chan error, 1), cancel
+	started := sync.OnceFunc(func() { close(r.started) })
 	go func() {
 		var err error
-		r.result, err = stream.RunOnFlink(ctx, cfg, stream.Deps{Serving: store, Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil))})
+		r.result, err = stream.RunOnFlink(ctx, cfg, stream.Deps{Serving: store, Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil)),
+			Progress: func(stream.Stats) { started() }})
 		r.done <- err
 	}()
 }
@@ -62,6 +66,7 @@ func (r *trial) start() {
 // awaitCheckpoint returns when the job runs and has stored its state while it has records to read.
 func (r *trial) awaitCheckpoint() {
 	r.t.Helper()
+	<-r.started
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		job, err := flinkrunner.AttachByName(r.ctx, flinkrunner.Config{REST: r.cfg.REST}, r.cfg.Name)
 		if err != nil {
@@ -120,7 +125,11 @@ func TestFlinkFaults(t *testing.T) {
 		r := newTrial(t, f, flinkrunner.Process)
 		r.start()
 		r.awaitCheckpoint()
-		for _, pid := range pids(t, r.cfg.WorkerDir) {
+		workers := pids(t, "--worker=true", r.cfg.WorkerDir)
+		if len(workers) == 0 {
+			t.Fatal("there is no worker to kill")
+		}
+		for _, pid := range workers {
 			kill(t, pid)
 		}
 		r.wait()
