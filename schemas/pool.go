@@ -17,6 +17,17 @@ func (b *Block) Free() {
 	blocks.Put(b)
 }
 
+// FreeAll frees the blocks of a list, if they are the caller's to free, and returns the emptied list.
+func FreeAll(done []*Block, isOwner bool) []*Block {
+	for _, b := range done {
+		if isOwner {
+			b.Free()
+		}
+	}
+	clear(done)
+	return done[:0]
+}
+
 // NewRowBlock returns an empty block of rows, in the memory of a freed one where there is any.
 func NewRowBlock() *RowBlock { return rowBlocks.Get().(*RowBlock) }
 

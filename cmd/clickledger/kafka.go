@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,12 +24,10 @@ func useKafka(cfg config.Kafka) error {
 		s.Password = os.Getenv(kafkaPassword)
 	}
 	if s.Mechanism != "" && cfg.PasswordFile != "" {
-		text, err := os.ReadFile(cfg.PasswordFile)
-		if err != nil {
+		var err error
+		if s.Password, err = config.ReadPassword(cfg.PasswordFile); err != nil {
 			return &config.ExitError{Code: config.ExitUsage, Err: fmt.Errorf("kafka.password_file: %w", err)}
 		}
-		line, _, _ := strings.Cut(string(text), "\n")
-		s.Password = strings.TrimSuffix(line, "\r")
 	}
 	if err := kafkaio.Use(s); err != nil {
 		return &config.ExitError{Code: config.ExitUsage, Err: err}

@@ -61,6 +61,16 @@ func (c *Config) ServingURL() (string, error) {
 	return withPassword("serving", place, os.Getenv(envServingPassword), c.ServingPasswordFile)
 }
 
+// ReadPassword reads a password file: the password is its first line.
+func ReadPassword(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	return strings.TrimSuffix(line, "\r"), nil
+}
+
 // withPassword puts the first line of a file, or without one the password, into a URL that has none.
 func withPassword(key, place, password, file string) (string, error) {
 	if place == "" || file == "" && password == "" {
@@ -74,12 +84,9 @@ func withPassword(key, place, password, file string) (string, error) {
 		return place, nil
 	}
 	if file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
+		if password, err = ReadPassword(file); err != nil {
 			return "", fmt.Errorf("read %s password: %w", key, err)
 		}
-		password, _, _ = strings.Cut(string(text), "\n")
-		password = strings.TrimSuffix(password, "\r")
 	}
 	u.User = url.UserPassword(u.User.Username(), password)
 	return u.String(), nil

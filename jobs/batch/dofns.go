@@ -16,7 +16,7 @@ func init() {
 	register.Emitter2[int64, []byte]()
 }
 
-// slice is the source. Out: PCollection<KV<shard, encoded schemas.Block>> of a feed of the session.
+// slice is the source. Out: PCollection<KV<shard, schemas.Block>> of a feed of the session.
 func slice(s beam.Scope, runID, name string) beam.PCollection {
 	return beam.ParDo(s.Scope("batch.Slice"), &sliceFn{RunID: runID, Slice: name}, beam.Impulse(s))
 }

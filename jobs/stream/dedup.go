@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -127,13 +126,11 @@ func splitPassword(text string) (place, password string, err error) {
 }
 
 func openRedis(ctx context.Context, place, password, file string, keepsState bool, logger *slog.Logger) (*dedupredis.Client, error) {
-	if password == "" && file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
+	if password == "" {
+		var err error
+		if password, err = secret(file, dedupEnvironment); err != nil {
 			return nil, fmt.Errorf("read the password of dedup: %w", err)
 		}
-		line, _, _ := strings.Cut(string(text), "\n")
-		password = strings.TrimSuffix(line, "\r")
 	}
 	opt := dedupredis.Options{URL: place, Password: cmp.Or(password, os.Getenv(dedupEnvironment)), Logger: logger}
 	if keepsState {

@@ -43,7 +43,7 @@ func Stream(s beam.Scope, cfg Config, batches beam.PCollection) Output {
 	return out
 }
 
-// Unique marks duplicates in PCollection<KV<shard, encoded schemas.Block>> sharded by click key.
+// Unique marks duplicates in PCollection<KV<shard, schemas.Block>> sharded by click key.
 func Unique(s beam.Scope, cfg Config, mode dedup.Mode, blocks beam.PCollection) beam.PCollection {
 	return dedup.ByClickID(s, dedup.Config{Config: cfg.Config, Mode: mode, Store: cfg.Dedup}, blocks)
 }

@@ -32,7 +32,7 @@ func decodeDeadLetter(data []byte) (schemas.DeadLetter, error) {
 
 // Records decodes and validates.
 //
-// In: PCollection<Batch>. Out: PCollection<KV<shard, encoded schemas.Block>>, sharded by click
+// In: PCollection<Batch>. Out: PCollection<KV<shard, schemas.Block>>, sharded by click
 // key, and PCollection<schemas.DeadLetter>.
 func Records(s beam.Scope, cfg shardstate.Config, batches beam.PCollection) (blocks, deadLetters beam.PCollection) {
 	cfg.Validate()

@@ -104,13 +104,7 @@ func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)
 		return err
 	}
 	c.outbox.Flush(c.watermark(), c.channels.Tick(), emit)
-	for _, b := range c.done {
-		if c.OwnsBlocks {
-			b.Free()
-		}
-	}
-	clear(c.done)
-	c.done = c.done[:0]
+	c.done = schemas.FreeAll(c.done, c.OwnsBlocks)
 	return nil
 }
 

@@ -25,7 +25,7 @@ type Config struct {
 
 // ByClickID marks duplicates.
 //
-// In: PCollection<KV<shard, encoded schemas.Block>>, sharded by click key. Out: the same type with
+// In: PCollection<KV<shard, schemas.Block>>, sharded by click key. Out: the same type with
 // the same clicks, sharded by the (ip, ad) identity.
 func ByClickID(s beam.Scope, cfg Config, blocks beam.PCollection) beam.PCollection {
 	cfg.Validate()

@@ -34,7 +34,7 @@ var table = struct {
 
 type held struct {
 	run   string
-	block any
+	block carried
 }
 
 // Sender makes elements of blocks. It is for one goroutine; an element is valid until the next one.
@@ -48,17 +48,19 @@ type Sender struct {
 }
 
 // Block makes the element of a block, which it takes over.
-func (s *Sender) Block(b *schemas.Block) []byte {
-	if s.ByReference {
-		return s.hold(b)
-	}
-	s.buf = b.Append(s.buf[:0])
-	b.Free()
-	return s.buf
-}
+func (s *Sender) Block(b *schemas.Block) []byte { return s.send(b) }
 
 // Rows makes the element of a block of rows, which it takes over.
-func (s *Sender) Rows(b *schemas.RowBlock) []byte {
+func (s *Sender) Rows(b *schemas.RowBlock) []byte { return s.send(b) }
+
+// carried is what both kinds of blocks can do.
+type carried interface {
+	Append(dst []byte) []byte
+	Decode(data []byte) error
+	Free()
+}
+
+func (s *Sender) send(b carried) []byte {
 	if s.ByReference {
 		return s.hold(b)
 	}
@@ -76,59 +78,48 @@ func (s *Sender) Again(b *schemas.Block, data []byte) []byte {
 	return data
 }
 
-func (s *Sender) hold(block any) []byte {
+func (s *Sender) hold(b carried) []byte {
 	table.Lock()
 	id := table.next
 	table.next++
-	table.sent[id] = held{s.RunID, block}
+	table.sent[id] = held{s.RunID, b}
 	table.Unlock()
 	s.buf = binary.LittleEndian.AppendUint64(append(s.buf[:0], reference), id)
 	return s.buf
 }
 
 // Block takes the block of an element. Of an encoded one the texts are views into data.
-func Block(data []byte) (*schemas.Block, error) {
-	if b, isReference, err := take[*schemas.Block](data); isReference {
-		return b, err
-	}
-	b := schemas.NewBlock()
-	if err := b.Decode(data); err != nil {
-		b.Free()
-		return nil, err
-	}
-	return b, nil
-}
+func Block(data []byte) (*schemas.Block, error) { return receive(data, schemas.NewBlock) }
 
 // Rows takes the block of rows of an element. Of an encoded one the texts are views into data.
-func Rows(data []byte) (*schemas.RowBlock, error) {
-	if b, isReference, err := take[*schemas.RowBlock](data); isReference {
-		return b, err
+func Rows(data []byte) (*schemas.RowBlock, error) { return receive(data, schemas.NewRowBlock) }
+
+func receive[B carried](data []byte, fresh func() B) (B, error) {
+	if len(data) == referenceBytes && data[0] == reference {
+		return take[B](data)
 	}
-	b := schemas.NewRowBlock()
+	b := fresh()
 	if err := b.Decode(data); err != nil {
 		b.Free()
-		return nil, err
+		var none B
+		return none, err
 	}
 	return b, nil
 }
 
-func take[B any](data []byte) (block B, isReference bool, err error) {
-	if len(data) != referenceBytes || data[0] != reference {
-		return block, false, nil
-	}
+func take[B carried](data []byte) (b B, err error) {
 	id := binary.LittleEndian.Uint64(data[1:])
 	table.Lock()
 	h, ok := table.sent[id]
 	delete(table.sent, id)
 	table.Unlock()
 	if !ok {
-		return block, true, fmt.Errorf("element %d: %w", id, ErrGone)
+		return b, fmt.Errorf("element %d: %w", id, ErrGone)
 	}
-	block, ok = h.block.(B)
-	if !ok {
-		return block, true, fmt.Errorf("element %d is a %T", id, h.block)
+	if b, ok = h.block.(B); !ok {
+		return b, fmt.Errorf("element %d is a %T", id, h.block)
 	}
-	return block, true, nil
+	return b, nil
 }
 
 // Forget drops what a run sent and nobody received: of one that failed or was stopped.

@@ -105,13 +105,7 @@ func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)
 	clear(c.ready)
 	c.release(watermark)
 	c.outbox.Flush(watermark, c.channels.Tick(), emit)
-	for _, b := range c.done {
-		if c.OwnsBlocks {
-			b.Free()
-		}
-	}
-	clear(c.done)
-	c.done = c.done[:0]
+	c.done = schemas.FreeAll(c.done, c.OwnsBlocks)
 	return nil
 }
 

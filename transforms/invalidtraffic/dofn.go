@@ -18,7 +18,7 @@ func init() {
 // ByVelocity judges unique clicks by both velocity rules and turns those that hit any rule, the
 // list rules included, into invalid ones.
 //
-// In: PCollection<KV<shard, encoded schemas.Block>>, sharded by the (ip, ad) identity. Out: the
+// In: PCollection<KV<shard, schemas.Block>>, sharded by the (ip, ad) identity. Out: the
 // same type with the same clicks in order of turn, one channel for each shard by (user, ad).
 func ByVelocity(s beam.Scope, cfg shardstate.Config, blocks beam.PCollection) beam.PCollection {
 	cfg.Validate()

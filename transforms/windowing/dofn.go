@@ -18,8 +18,8 @@ func init() {
 // Minutes is the second stage of the sums: totals by row in one-minute windows, published at most
 // once in publishMillis of the source's clock.
 //
-// In: PCollection<KV<shard, encoded schemas.RowBlock>>, sharded by ad. Out: PCollection<encoded
-// schemas.RowBlock> of absolute totals.
+// In: PCollection<KV<shard, schemas.RowBlock>>, sharded by ad. Out: PCollection<schemas.RowBlock>
+// of absolute totals.
 func Minutes(s beam.Scope, cfg shardstate.Config, publishMillis int64, partials beam.PCollection) beam.PCollection {
 	cfg.Validate()
 	return beam.ParDo(s.Scope("windowing.Minutes"), &minutesFn{Config: cfg, PublishMillis: publishMillis,
