@@ -36,14 +36,14 @@ func (f *partialFn) Setup() {
 	f.out, f.pass = f.Config.Sender(), f.Config.Sender()
 }
 
-func (f *partialFn) ProcessElement(shard int64, data []byte, emit, pass func(int64, []byte)) error {
+func (f *partialFn) ProcessElement(key int64, data []byte, emit, pass func(int64, []byte)) error {
 	in, err := handover.Block(data)
 	if err != nil {
 		return err
 	}
 	f.partial.Sum(in, func(shard int32, rows *schemas.RowBlock) {
-		emit(int64(shard), f.out.Rows(rows))
+		emit(f.Config.Key(key, shard), f.out.Rows(rows))
 	})
-	pass(shard, f.pass.Again(in, data))
+	pass(key, f.pass.Again(in, data))
 	return nil
 }

@@ -58,17 +58,17 @@ func (f *dedupFn) Setup() (err error) {
 	return err
 }
 
-func (f *dedupFn) ProcessElement(sp state.Provider, shard int64, data []byte, emit func(int64, []byte)) error {
+func (f *dedupFn) ProcessElement(sp state.Provider, key int64, data []byte, emit func(int64, []byte)) error {
 	p, err := f.Config.Policy()
 	if err != nil {
 		return err
 	}
-	return shardstate.Step(sp, f.Token, f.Log, f.Config, "dedup", shard, data,
+	return shardstate.Step(sp, f.Token, f.Log, f.Config, "dedup", key, data,
 		func() *Core {
-			c := NewCore(p, f.Mode, int32(shard), f.Config.Shards)
+			c := NewCore(p, f.Mode, f.Config.Shard(key), f.Config.Shards)
 			c.OwnsBlocks = true
 			if f.stores != nil {
-				c.UseStore(f.stores(int32(shard)), f.Store.KeepsState)
+				c.UseStore(f.stores(f.Config.Shard(key)), f.Store.KeepsState)
 			}
 			return c
 		},
@@ -79,7 +79,7 @@ func (f *dedupFn) ProcessElement(sp state.Provider, shard int64, data []byte, em
 			}
 			return c.Apply(in, func(to int32, b *schemas.Block) {
 				if live {
-					emit(int64(to), f.out.Block(b))
+					emit(f.Config.Key(key, to), f.out.Block(b))
 				}
 			})
 		})

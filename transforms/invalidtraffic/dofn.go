@@ -45,14 +45,14 @@ type velocityFn struct {
 
 func (f *velocityFn) Setup() { f.out = f.Config.Sender() }
 
-func (f *velocityFn) ProcessElement(sp state.Provider, shard int64, data []byte, emit func(int64, []byte)) error {
+func (f *velocityFn) ProcessElement(sp state.Provider, key int64, data []byte, emit func(int64, []byte)) error {
 	p, err := f.Config.Policy()
 	if err != nil {
 		return err
 	}
-	return shardstate.Step(sp, f.Token, f.Log, f.Config, shardstate.Operator("velocity", int(f.Identity)), shard, data,
+	return shardstate.Step(sp, f.Token, f.Log, f.Config, shardstate.Operator("velocity", int(f.Identity)), key, data,
 		func() *Core {
-			c := NewCore(p, f.Identity, int32(shard), f.Config.Shards, f.NextShards)
+			c := NewCore(p, f.Identity, f.Config.Shard(key), f.Config.Shards, f.NextShards)
 			c.OwnsBlocks = true
 			return c
 		},
@@ -63,7 +63,7 @@ func (f *velocityFn) ProcessElement(sp state.Provider, shard int64, data []byte,
 			}
 			return c.Apply(in, func(to int32, b *schemas.Block) {
 				if live {
-					emit(int64(to), f.out.Block(b))
+					emit(f.Config.Key(key, to), f.out.Block(b))
 				}
 			})
 		})

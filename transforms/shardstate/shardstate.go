@@ -42,6 +42,11 @@ type Core interface {
 // ender is a core that knows that nothing more will come; its log is not needed any longer.
 type ender interface{ Ended() bool }
 
+func isEnded(c Core) bool {
+	e, ok := c.(ender)
+	return ok && e.Ended()
+}
+
 // Config is what every sharded operator is given. All fields are construction-time configuration.
 type Config struct {
 	// PolicyYAML is the policy document.
@@ -54,7 +59,17 @@ type Config struct {
 	// every shard in this process, and ends the job where a bundle fails, such as prism. Where a
 	// core is lost all the same, the next block is an error, never a wrong answer.
 	InMemory bool
+	// NoLog keeps no log either, but encodes blocks: for a runner that after a failure begins anew with
+	// an empty state and all of the input, such as Flink in batch mode. It too answers a lost core with an error.
+	NoLog bool
 }
+
+// Shard is the shard of an operator's key. A key is the shard itself, or where one pipeline works on
+// several slices of the input that know nothing of each other, slice*Shards + shard.
+func (c Config) Shard(key int64) int32 { return int32(key % int64(c.Shards)) }
+
+// Key is the key of another shard of the slice that key belongs to.
+func (c Config) Key(key int64, shard int32) int64 { return key - key%int64(c.Shards) + int64(shard) }
 
 // Validate panics on a bad configuration: it is a mistake in the program, found at construction.
 func (c Config) Validate() {
@@ -65,6 +80,8 @@ func (c Config) Validate() {
 		panic(err)
 	}
 }
+
+func (c Config) isLogless() bool { return c.InMemory || c.NoLog }
 
 // Sender makes the elements that an operator sends.
 func (c Config) Sender() handover.Sender {
@@ -91,7 +108,7 @@ var (
 
 type cacheKey struct {
 	run, operator string
-	shard         int64
+	key           int64
 }
 
 // cached is a built core and the token of the state that it equals.
@@ -120,16 +137,16 @@ func Forget(runID string) {
 	})
 }
 
-// Step brings one shard's core up to date, applies the block to it with apply, and records both
+// Step brings the core of one key up to date, applies the block to it with apply, and records both
 // the block and a fresh token. While the core is rebuilt, apply is called with live false for the
 // blocks of the log: its output was sent before and must not be sent again.
 func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]byte], cfg Config, operator string,
-	shard int64, data []byte, fresh func() C, apply func(core C, data []byte, live bool) error) error {
+	key int64, data []byte, fresh func() C, apply func(core C, data []byte, live bool) error) error {
 	have, exists, err := token.Read(sp)
 	if err != nil {
-		return fmt.Errorf("%s shard %d: read token: %w", operator, shard, err)
+		return fmt.Errorf("%s key %d: read token: %w", operator, key, err)
 	}
-	entry, _ := caches.LoadOrStore(cacheKey{cfg.RunID, operator, shard}, &cached{})
+	entry, _ := caches.LoadOrStore(cacheKey{cfg.RunID, operator, key}, &cached{})
 	c := entry.(*cached)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,28 +154,31 @@ func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]
 	case !exists:
 		c.built = built{core: fresh()}
 	case c.core != nil && bytes.Equal(c.token, have):
-	case cfg.InMemory:
-		return fmt.Errorf("%s shard %d: %w", operator, shard, errLost)
+	case cfg.isLogless():
+		return fmt.Errorf("%s key %d: %w", operator, key, errLost)
 	default:
 		if err := rebuild(c, sp, log, fresh(), apply); err != nil {
-			return fmt.Errorf("%s shard %d: rebuild: %w", operator, shard, err)
+			return fmt.Errorf("%s key %d: rebuild: %w", operator, key, err)
 		}
 	}
 	if err := apply(c.core.(C), data, true); err != nil {
 		c.core = nil
 		return err
 	}
-	if cfg.InMemory && exists {
+	if cfg.NoLog && isEnded(c.core) {
+		c.core = nil // the next key's takes its place
+	}
+	if cfg.isLogless() && exists {
 		return nil // the cell holds the token of this core's first block
 	}
 	c.token = make([]byte, 16)
 	_, _ = rand.Read(c.token) // never fails
-	if cfg.InMemory {
+	if cfg.isLogless() {
 		return token.Write(sp, c.token)
 	}
 	if err := c.record(sp, log, data); err != nil {
 		c.core = nil
-		return fmt.Errorf("%s shard %d: write state: %w", operator, shard, err)
+		return fmt.Errorf("%s key %d: write state: %w", operator, key, err)
 	}
 	return token.Write(sp, c.token)
 }
@@ -166,7 +186,7 @@ func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]
 // record appends the block to the log, or folds the log into a snapshot when it has grown as
 // large as the snapshot that it would save.
 func (c *cached) record(sp state.Provider, log state.Bag[[]byte], data []byte) error {
-	if e, ok := c.core.(ender); ok && e.Ended() {
+	if isEnded(c.core) {
 		return log.Clear(sp)
 	}
 	if c.logBytes+len(data) < max(leastLogBytes, 2*c.snapshot) {

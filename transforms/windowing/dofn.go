@@ -39,14 +39,14 @@ type minutesFn struct {
 
 func (f *minutesFn) Setup() { f.out = f.Config.Sender() }
 
-func (f *minutesFn) ProcessElement(sp state.Provider, shard int64, data []byte, emit func([]byte)) error {
+func (f *minutesFn) ProcessElement(sp state.Provider, key int64, data []byte, emit func([]byte)) error {
 	p, err := f.Config.Policy()
 	if err != nil {
 		return err
 	}
-	return shardstate.Step(sp, f.Token, f.Log, f.Config, "minutes", shard, data,
+	return shardstate.Step(sp, f.Token, f.Log, f.Config, "minutes", key, data,
 		func() *Core {
-			c := NewCore(p, f.PublishMillis, int32(shard), f.Config.Shards)
+			c := NewCore(p, f.PublishMillis, f.Config.Shard(key), f.Config.Shards)
 			c.OwnsBlocks = true
 			return c
 		},
