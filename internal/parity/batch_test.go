@@ -18,7 +18,7 @@ import (
 )
 
 // digests are the files of a result with their SHA-256.
-func digests(t *testing.T, dir string) map[string]string {
+func digests(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	m := map[string]string{}
 	entries, err := os.ReadDir(dir)

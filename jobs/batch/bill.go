@@ -24,29 +24,40 @@ const slicesAtOnce = 2
 // billSlices is the second half of pass 2: invalid traffic and sums, slice by slice. A slice is a
 // run of whole buckets.
 func (s *session) billSlices(ctx context.Context, graph clicks.Config) error {
+	stage := "judge"
+	if s.cfg.Runner == Flink {
+		stage = "hand over"
+	}
 	var total int64
 	for _, b := range s.buckets {
 		total += b.n
 	}
 	var done atomic.Int64
-	group, ctx := errgroup.WithContext(ctx)
+	var w *sliceWriter
+	if s.cfg.Runner == Flink {
+		w = s.newSliceWriter(uniqueFolder)
+	}
+	group, within := errgroup.WithContext(ctx)
 	group.SetLimit(slicesAtOnce)
 	for from := 0; from < len(s.buckets); {
 		n, size := s.nextSlice(from)
 		at, buckets := from, s.buckets[from:from+n]
 		from += n
 		group.Go(func() error {
-			if err := ctx.Err(); err != nil || size == 0 {
+			if err := within.Err(); err != nil || size == 0 {
 				return err
 			}
-			if err := s.billSlice(ctx, graph, at, buckets); err != nil {
+			if err := s.billSlice(within, graph, at, buckets, w); err != nil {
 				return fmt.Errorf("bill buckets %d to %d of %d: %w", at+1, at+n, len(s.buckets), err)
 			}
-			s.progress("judge", done.Add(size), total)
+			s.progress(stage, done.Add(size), total)
 			return nil
 		})
 	}
-	return group.Wait()
+	if err := group.Wait(); err != nil || w == nil {
+		return err
+	}
+	return s.billOnFlink(ctx, graph, w)
 }
 
 // nextSlice is how many buckets from the given one on make a slice, and how many clicks they hold.
@@ -60,11 +71,16 @@ func (s *session) nextSlice(from int) (n int, clicks int64) {
 	return n, clicks
 }
 
-func (s *session) billSlice(ctx context.Context, graph clicks.Config, from int, buckets []*bucket) error {
+// billSlice judges a slice, or leaves it with the writer if there is one.
+func (s *session) billSlice(ctx context.Context, graph clicks.Config, from int, buckets []*bucket, w *sliceWriter) error {
+	each := func(emit func(int64, []byte)) error { return s.emitBuckets(graph, buckets, emit) }
+	if w != nil {
+		return w.write(ctx, int64(from), each)
+	}
 	name := fmt.Sprintf("bill/%d", from)
 	graph.RunID = s.cfg.RunID + "/" + name
 	defer shardstate.Forget(graph.RunID)
-	defer s.openFeed(name, &feed{next: func(emit func(int64, []byte)) error { return emitBuckets(graph, buckets, emit) }})()
+	defer s.openFeed(name, &feed{next: each})()
 	p, root := beam.NewPipelineWithRoot()
 	out := clicks.Bill(root, graph, slice(root, s.cfg.RunID, name))
 	beamrunner.Sink(root, &judgedFn{RunID: s.cfg.RunID}, out.Judged)
@@ -75,7 +91,7 @@ func (s *session) billSlice(ctx context.Context, graph clicks.Config, from int, 
 
 // emitBuckets sends the clicks of some buckets as one channel in every shard: those that a velocity
 // rule may hit by the shard of their identity, the others in whole blocks.
-func emitBuckets(graph clicks.Config, buckets []*bucket, emit func(shard int64, data []byte)) error {
+func (s *session) emitBuckets(graph clicks.Config, buckets []*bucket, emit func(shard int64, data []byte)) error {
 	p, err := graph.Policy()
 	if err != nil {
 		return err
@@ -105,7 +121,7 @@ func emitBuckets(graph clicks.Config, buckets []*bucket, emit func(shard int64, 
 			next++
 		}
 		for shard, block := range open {
-			if block.Len() >= blockClicks {
+			if block.Len() >= s.blockClicks() {
 				open[shard] = schemas.NewBlock()
 				send(int64(shard), block, schemas.MinWatermark)
 			}

@@ -44,6 +44,12 @@ type Config struct {
 	Threads int
 	// TempDir holds what is spooled. Default: a folder of its own in the system's.
 	TempDir string
+	// Runner is Prism, the default, or Flink.
+	Runner string
+	Flink  FlinkConfig
+	// Exchange is where a run on Flink and its workers hand blocks to each other, file:///dir or
+	// s3://bucket/prefix. Default: a folder in TempDir, for workers of this process.
+	Exchange string
 	// Version of the program, for the manifest.
 	Version string
 }
@@ -69,6 +75,7 @@ func (c Config) Validate() error {
 	if c.RunID == "" {
 		problems = append(problems, errors.New("run_id: missing"))
 	}
+	problems = append(problems, c.validateRunner()...)
 	for _, n := range []struct {
 		key       string
 		value     int
@@ -98,6 +105,7 @@ func (c Config) withDefaults() Config {
 	if c.Threads == 0 {
 		c.Threads = runtime.GOMAXPROCS(0)
 	}
+	c.Flink = c.Flink.withDefaults()
 	return c
 }
 

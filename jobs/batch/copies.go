@@ -15,8 +15,18 @@ import (
 	"github.com/clickledger/clickledger/transforms/shardstate"
 )
 
-// blockClicks is the most clicks of one block.
-const blockClicks = 16_384
+// The most clicks of one block. On Flink blocks are encoded, and have to fit into its buffers.
+const (
+	blockClicks      = 16_384
+	flinkBlockClicks = 2048
+)
+
+func (s *session) blockClicks() int {
+	if s.cfg.Runner == Flink {
+		return flinkBlockClicks
+	}
+	return blockClicks
+}
 
 // findCopies is pass 1: it leaves the day's duplicates in their buckets.
 func (s *session) findCopies(ctx context.Context, conn *duckscan.Conn, graph clicks.Config) error {
@@ -25,6 +35,9 @@ func (s *session) findCopies(ctx context.Context, conn *duckscan.Conn, graph cli
 		return err
 	}
 	slices := 1 + (n-1)/int64(s.cfg.SliceClicks)
+	if s.cfg.Runner == Flink {
+		return s.copiesOnFlink(ctx, conn, graph, reach, slices)
+	}
 	for i := range slices {
 		if err := s.dedupSlice(ctx, conn, graph, reach, i, slices); err != nil {
 			return fmt.Errorf("dedup slice %d of %d: %w", i+1, slices, err)
@@ -79,13 +92,13 @@ func (s *session) findCandidates(ctx context.Context, conn *duckscan.Conn) (span
 	return reach, n, err
 }
 
-// dedupSlice runs the candidates of one slice through dedup, in order of their recording.
-func (s *session) dedupSlice(ctx context.Context, conn *duckscan.Conn, graph clicks.Config, reach span, part, of int64) error {
+// readCandidates reads the candidates of one slice, in order of their recording.
+func (s *session) readCandidates(ctx context.Context, conn *duckscan.Conn, graph clicks.Config, reach span, part, of int64) (*shardBlocks, error) {
 	core, err := decode.NewCore(s.cfg.Policy, graph.Shards)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	blocks := newShardBlocks(int(graph.Shards))
+	blocks := newShardBlocks(int(graph.Shards), s.blockClicks())
 	query := fmt.Sprintf(`select %s from %s where %s and hash(click_id) in (select h from candidates) and hash(click_id) %% %d = %d
 		order by received_at, partition, "offset"`, clickColumns, s.source(reach), s.received.within("received_at", reach), of, part)
 	err = conn.Scan(ctx, query, func(c *duckscan.Chunk) error {
@@ -104,6 +117,12 @@ func (s *session) dedupSlice(ctx context.Context, conn *duckscan.Conn, graph cli
 		}
 		return nil
 	})
+	return blocks, err
+}
+
+// dedupSlice runs the candidates of one slice through dedup.
+func (s *session) dedupSlice(ctx context.Context, conn *duckscan.Conn, graph clicks.Config, reach span, part, of int64) error {
+	blocks, err := s.readCandidates(ctx, conn, graph, reach, part, of)
 	if err != nil {
 		return err
 	}
@@ -135,18 +154,19 @@ func (s *session) takeCopies(b *schemas.Block) error {
 
 // shardBlocks collects the blocks of one ordered channel, by shard.
 type shardBlocks struct {
+	limit  int // clicks of one block
 	open   []schemas.Block
 	sealed [][][]byte
 }
 
-func newShardBlocks(shards int) *shardBlocks {
-	return &shardBlocks{open: make([]schemas.Block, shards), sealed: make([][][]byte, shards)}
+func newShardBlocks(shards, limit int) *shardBlocks {
+	return &shardBlocks{limit: limit, open: make([]schemas.Block, shards), sealed: make([][][]byte, shards)}
 }
 
 func (s *shardBlocks) of(shard int64) *schemas.Block { return &s.open[shard] }
 
 func (s *shardBlocks) sealIfFull(shard int64) {
-	if s.open[shard].Len() >= blockClicks {
+	if s.open[shard].Len() >= s.limit {
 		s.seal(int(shard), schemas.MinWatermark)
 	}
 }

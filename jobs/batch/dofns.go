@@ -1,6 +1,8 @@
 package batch
 
 import (
+	"context"
+
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
@@ -13,6 +15,11 @@ func init() {
 	register.DoFn3x1[int64, []byte, func(int64), error](&copiesFn{})
 	register.DoFn3x1[int64, []byte, func(int64), error](&judgedFn{})
 	register.DoFn2x1[[]byte, func(int64), error](&rowsFn{})
+	register.DoFn2x0[[]byte, func(int64)](&numbersFn{})
+	register.DoFn3x1[context.Context, int64, func(int64, []byte), error](&readFn{})
+	register.DoFn3x1[context.Context, int64, []byte, error](&decidedFn{})
+	register.DoFn2x1[context.Context, []byte, error](&totalsFn{})
+	register.Emitter1[int64]()
 	register.Emitter2[int64, []byte]()
 }
 

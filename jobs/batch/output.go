@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -114,13 +115,21 @@ func (o *output) write(dir string, dead []schemas.DeadLetter) error {
 	return nil
 }
 
-func (o *output) finish(dead []schemas.DeadLetter) error {
+// closeAppenders makes all rows and decisions part of the tables.
+func (o *output) closeAppenders() error {
+	var problems []error
 	for _, a := range []**duckscan.Appender{&o.minutes, &o.decisions} {
-		err := (*a).Close()
-		*a = nil
-		if err != nil {
-			return err
+		if *a != nil {
+			problems = append(problems, (*a).Close())
+			*a = nil
 		}
+	}
+	return errors.Join(problems...)
+}
+
+func (o *output) finish(dead []schemas.DeadLetter) error {
+	if err := o.closeAppenders(); err != nil {
+		return err
 	}
 	letters, err := o.conn.Append("dead", duckscan.Integer, duckscan.BigInt, duckscan.BigInt, duckscan.Varchar)
 	if err != nil {

@@ -86,6 +86,7 @@ type reader struct {
 	core   *decode.Core
 	limit  int // clicks of one block
 	blocks []*schemas.Block
+	day    int64 // clicks of the day
 }
 
 func newReader(s *session, identity func([]byte) schemas.Key128) (*reader, error) {
@@ -94,7 +95,7 @@ func newReader(s *session, identity func([]byte) schemas.Key128) (*reader, error
 		return nil, err
 	}
 	core.Identity = identity
-	r := &reader{s: s, core: core, limit: min(blockClicks, max(16, openClicks/len(s.buckets))),
+	r := &reader{s: s, core: core, limit: min(s.blockClicks(), max(16, openClicks/len(s.buckets))),
 		blocks: make([]*schemas.Block, len(s.buckets))}
 	for i := range r.blocks {
 		r.blocks[i] = schemas.NewBlock()
@@ -125,6 +126,8 @@ func (r *reader) take(c *duckscan.Chunk) error {
 		r.core.AddBareTo(b, &raw, &j, pos, keys)
 		if j.EventTimeMillis < t.day.from {
 			b.Flags[b.Len()-1] |= schemas.FlagContext
+		} else {
+			r.day++
 		}
 		if b.Len() >= r.limit {
 			if err := r.spool(at); err != nil {
@@ -144,6 +147,7 @@ func (r *reader) spool(at int) error {
 }
 
 func (r *reader) flush() error {
+	r.s.dayClicks.Add(r.day)
 	for at := range r.blocks {
 		if r.blocks[at].Len() > 0 {
 			if err := r.spool(at); err != nil {

@@ -65,6 +65,10 @@ func Run(ctx context.Context, cfg Config, deps Deps) (_ Result, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &session{cfg: cfg, deps: deps, dir: dir, times: timesOf(cfg.Date, cfg.Policy)}
+	if err := s.openExchange(ctx); err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, s.closeExchange()) }()
 	if err := s.list(ctx, store); err != nil {
 		return Result{}, err
 	}
@@ -139,8 +143,8 @@ func (s *session) judgeDay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	graph := clicks.Config{Config: shardstate.Config{PolicyYAML: string(doc), Shards: int32(s.cfg.Shards), InMemory: true},
-		PublishMillis: windowing.AtEnd}
+	graph := clicks.Config{Config: shardstate.Config{PolicyYAML: string(doc), Shards: int32(s.cfg.Shards),
+		InMemory: s.cfg.Runner != Flink, NoLog: s.cfg.Runner == Flink}, PublishMillis: windowing.AtEnd}
 	if err := s.revive(ctx, conn); err != nil {
 		return err
 	}
@@ -163,8 +167,8 @@ func (s *session) finish(ctx context.Context, store objectstore.Store) (Result, 
 	if err != nil {
 		return Result{}, err
 	}
-	if want := r.BillableClicks + r.DuplicateClicks + r.InvalidClicks; check != want {
-		return Result{}, fmt.Errorf("conservation: the rows hold %d clicks, but %d have a verdict", check, want)
+	if want := r.BillableClicks + r.DuplicateClicks + r.InvalidClicks; check != want || check != s.dayClicks.Load() {
+		return Result{}, fmt.Errorf("conservation: %d clicks were read, %d have a verdict, and the rows hold %d", s.dayClicks.Load(), want, check)
 	}
 	if r.Advertisers, err = s.out.conn.Int64(ctx, "select count(distinct advertiser_id)::bigint from minutes where unique_clicks > 0"); err != nil {
 		return Result{}, err

@@ -35,9 +35,13 @@ type session struct {
 	main                []File // the click files that pass 2 reads
 	received, event     instants
 
-	buckets  []*bucket
-	inMemory atomic.Int64 // clicks that went to the buckets
-	feeds    sync.Map     // slice -> *feed: what the sources of the running pipelines read
+	buckets   []*bucket
+	inMemory  atomic.Int64 // clicks that went to the buckets
+	dayClicks atomic.Int64 // of these, the day's own
+	feeds     sync.Map     // slice -> *feed: what the sources of the running pipelines read
+
+	exchange exchange          // on Flink
+	shared   objectstore.Store // of the exchange; nil without one
 
 	out      output
 	dead     deadLetters
