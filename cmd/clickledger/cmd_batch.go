@@ -27,16 +27,24 @@ nor database.
 The result is minutes.parquet, decisions.parquet, dead_letters.parquet and
 run.json: in the archive as the day's next revision, results/dt=DAY/rev=N/, or in
 the folder --out. It is there whole or not at all, and a function of the archive
-and the policy: the same input gives the same bytes.`,
+and the policy: the same input gives the same bytes.
+
+With --runner flink the transforms run on a Flink cluster, all slices at once, and
+give the same bytes: in this process, or with --flink-environment process in workers
+that the TaskManagers start. Clicks are read and the result is written here all the
+same; --exchange names a place that those workers reach as well.`,
 		Example: `  clickledger batch --archive file:///data/archive --date 2026-11-01
   clickledger batch --archive file:///data/archive --policy policy.yaml --date 2026-11-01 --out result --json
-  clickledger batch --config clickledger.yaml --date 2026-11-01 --dry-run`,
+  clickledger batch --config clickledger.yaml --date 2026-11-01 --dry-run
+  clickledger batch --config clickledger.yaml --date 2026-11-01 --runner flink --flink-parallelism 2
+  clickledger batch --config clickledger.yaml --date 2026-11-01 --runner flink --flink-environment process --flink-boot /opt/beam/boot --exchange s3://clicks/exchange`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBatch(a, cmd, date, out, dryRun) },
 	}
 	addDate(cmd, &date)
 	cmd.Flags().StringVar(&out, "out", "", "`folder` for the result (default: the archive)")
 	addGroup(cmd, "batch")
+	addSettings(cmd, "flink.rest", "flink.job_service", "flink.environment", "flink.boot", "flink.worker_pool", "flink.worker_dir", "flink.parallelism")
 	addS3(cmd)
 	addGroup(cmd, "duckdb")
 	addDryRun(cmd, &dryRun)
@@ -50,6 +58,9 @@ func runBatch(a *app, cmd *cobra.Command, date, out string, dryRun bool) error {
 	}
 	job := batchConfig(cfg)
 	job.Date, job.Out = day, out
+	if err := job.Validate(); err != nil {
+		return &config.ExitError{Code: config.ExitUsage, Err: err}
+	}
 	if dryRun {
 		plan, err := batch.Explore(cmd.Context(), job)
 		if err != nil {
@@ -76,6 +87,10 @@ func batchConfig(cfg *config.Config) batch.Config {
 		Threads:     cfg.Batch.Threads,
 		TempDir:     cfg.Batch.TempDir,
 		Version:     version,
+		Runner:      cfg.Batch.Runner,
+		Exchange:    cfg.Batch.Exchange,
+		Flink: batch.FlinkConfig{REST: cfg.Flink.REST, JobService: cfg.Flink.JobService, Environment: cfg.Flink.Environment, Boot: cfg.Flink.Boot,
+			WorkerDir: cfg.Flink.WorkerDir, WorkerPool: cfg.Flink.WorkerPool, Parallelism: cfg.Flink.Parallelism},
 	}
 }
 

@@ -58,7 +58,8 @@ what was expected there; the exit code is 2 then.`,
 		},
 	}
 	for _, key := range config.Keys() {
-		if !key.Stable {
+		// A flag of two keys is the first one's here: --runner is the stream's.
+		if !key.Stable && cmd.Flags().Lookup(key.Flag) == nil {
 			addSettings(cmd, key.Name)
 		}
 	}

@@ -30,6 +30,7 @@ func (s *setting) Type() string { return s.key.Kind.Type }
 // addSetting defines the flag of a key. Flags are defined in this package only.
 func addSetting(flags *pflag.FlagSet, key config.Key) {
 	flag := flags.VarPF(&setting{key: key, text: key.Default}, key.Flag, "", key.Help)
+	flag.Annotations = map[string][]string{config.FlagKey: {key.Name}}
 	if _, err := strconv.ParseBool(key.Default); err == nil && key.Kind.Type == "bool" {
 		flag.NoOptDefVal = "true"
 	}

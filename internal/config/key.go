@@ -18,6 +18,10 @@ const EnvPostgresBin = EnvPrefix + "POSTGRES_BIN"
 // otherVariables start with EnvPrefix and are no settings.
 var otherVariables = []string{EnvFile, EnvPostgresBin}
 
+// FlagKey is the annotation of a flag that names its key, for flags that several keys have in
+// different commands.
+const FlagKey = "clickledger_key"
+
 // Key is one setting: an entry of the table that files, environment, flags and help come from.
 type Key struct {
 	Name    string // in the file: nested by dots, snake_case, e.g. "archiver.flush_interval"

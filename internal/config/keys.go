@@ -222,8 +222,8 @@ var keys = []Key{
 		Help: "where the transforms run: in this process, started by the TaskManagers, or in pools beside them",
 	},
 	{
-		Name: "flink.boot", Flag: "flink-boot", Kind: filePath("Beam's boot program on the TaskManagers' hosts"),
-		Help: "starts the workers of the environment process",
+		Name: "flink.boot", Flag: "flink-boot", Kind: filePath("a program on the TaskManagers' hosts"),
+		Help: "what TaskManagers start as workers in the environment process: this program, or Beam's boot program; unset is this program's own path",
 	},
 	{
 		Name: "flink.worker_pool", Flag: "flink-worker-pool", Kind: address(),
@@ -231,7 +231,7 @@ var keys = []Key{
 	},
 	{
 		Name: "flink.worker_dir", Flag: "flink-worker-dir", Kind: filePath("a folder on the TaskManagers' hosts"),
-		Help: "where workers of the environment process keep the program; unset is the system's folder",
+		Help: "where Beam's boot program keeps what it fetches; unset is the system's folder",
 	},
 	{
 		Name: "flink.parallelism", Flag: "flink-parallelism", Kind: count(128),
@@ -256,6 +256,14 @@ var keys = []Key{
 	{
 		Name: "flink.savepoint_dir", Flag: "flink-savepoint-dir", Kind: pattern("url", "a folder as the cluster sees it", `\S+`),
 		Help: "where savepoints are kept; unset is the cluster's own folder",
+	},
+	{
+		Name: "batch.runner", Flag: "runner", Default: "prism",
+		Kind: enum("prism", "flink"), Help: "the Beam runner of the batch layer",
+	},
+	{
+		Name: "batch.exchange", Flag: "exchange", Kind: place(nil, "file:///dir", "s3://bucket/prefix"),
+		Help: "where a batch run on Flink and its workers hand blocks to each other; unset is a folder of temp_dir, for loopback workers",
 	},
 	{
 		Name: "batch.memory_limit", Flag: "memory-limit", Default: "2GiB",
@@ -370,7 +378,7 @@ type Stream struct {
 	InFlightClicks  int           `koanf:"in_flight_clicks"`
 }
 
-// Flink is the cluster that the speed layer runs on with the runner of that name.
+// Flink is the cluster that a layer runs on with the runner of that name.
 type Flink struct {
 	REST               string        `koanf:"rest"`
 	JobService         string        `koanf:"job_service"`
@@ -389,6 +397,8 @@ type Flink struct {
 
 // Batch is the batch layer.
 type Batch struct {
+	Runner      string `koanf:"runner"`
+	Exchange    string `koanf:"exchange"`
 	MemoryLimit Bytes  `koanf:"memory_limit"`
 	SliceClicks int    `koanf:"slice_clicks"`
 	Shards      int    `koanf:"shards"`

@@ -179,6 +179,9 @@ func (l *loader) readFlags(flags *pflag.FlagSet) {
 		if !f.Changed {
 			return "", nil
 		}
+		if key := f.Annotations[FlagKey]; len(key) == 1 {
+			return key[0], f.Value.String()
+		}
 		return byFlag[f.Name], f.Value.String()
 	})
 	if err := ko.Load(provider, nil); err != nil {
