@@ -121,10 +121,7 @@ func (s *session) emitBuckets(graph clicks.Config, buckets []*bucket, emit func(
 			next++
 		}
 		for shard, block := range open {
-			if block.Len() >= s.blockClicks() {
-				open[shard] = schemas.NewBlock()
-				send(int64(shard), block, schemas.MinWatermark)
-			}
+			open[shard] = cut(block, s.blockClicks(), func(full *schemas.Block) { send(int64(shard), full, schemas.MinWatermark) })
 		}
 		if err := b.remove(); err != nil {
 			return err
@@ -134,4 +131,24 @@ func (s *session) emitBuckets(graph clicks.Config, buckets []*bucket, emit func(
 		send(int64(shard), block, schemas.MaxWatermark)
 	}
 	return nil
+}
+
+// cut calls emit with blocks of limit clicks that a block of clicks in doubt holds, and returns the rest.
+func cut(b *schemas.Block, limit int, emit func(full *schemas.Block)) (rest *schemas.Block) {
+	if b.Len() < limit {
+		return b
+	}
+	defer b.Free()
+	for from := 0; ; from += limit {
+		part := schemas.NewBlock()
+		var picks []schemas.Pick
+		for i := from; i < min(from+limit, b.Len()); i++ {
+			picks = append(picks, schemas.Pick{Index: int32(i)})
+		}
+		part.Gather([]*schemas.Block{b}, picks, schemas.ForIP|schemas.ForUser)
+		if part.Len() < limit {
+			return part
+		}
+		emit(part)
+	}
 }

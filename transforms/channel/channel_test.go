@@ -250,6 +250,9 @@ func TestOutbox(t *testing.T) {
 	if r.Err() != nil || o.Announced() != 1200 || o.Shards() != 2 {
 		t.Errorf("loaded: announced %d, %d shards, %v", o.Announced(), o.Shards(), r.Err())
 	}
-	check(step(schemas.MaxWatermark), sent{shard: 0, prev: 3, mark: schemas.MaxWatermark}, sent{shard: 1, prev: 4, mark: schemas.MaxWatermark})
+	// More clicks than a block may hold; the watermark comes with the last of them.
+	check(step(2000, slices.Repeat([]int64{0}, 2*maxBlockClicks+1)...), sent{shard: 0, prev: 3, mark: 1200, clicks: maxBlockClicks},
+		sent{shard: 0, prev: 4, mark: 1200, clicks: maxBlockClicks}, sent{shard: 0, prev: 5, mark: 2000, clicks: 1}, sent{shard: 1, prev: 4, mark: 2000})
+	check(step(schemas.MaxWatermark), sent{shard: 0, prev: 6, mark: schemas.MaxWatermark}, sent{shard: 1, prev: 5, mark: schemas.MaxWatermark})
 	check(step(schemas.MaxWatermark))
 }

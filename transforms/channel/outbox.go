@@ -5,6 +5,9 @@ import (
 	"github.com/clickledger/clickledger/transforms/snapshot"
 )
 
+// maxBlockClicks bounds a block that is sent: a runner's buffers have to hold it whole.
+const maxBlockClicks = 16_384
+
 // heartbeatMillis is how far the watermark must move before an operator says so without clicks.
 const heartbeatMillis = 200
 
@@ -65,9 +68,15 @@ func (o *Outbox) Flush(watermark, tick int64, emit func(shard int32, b *schemas.
 		if len(picks) == 0 && !moved {
 			continue
 		}
+		o.picks[shard] = picks[:0]
+		for len(picks) > maxBlockClicks {
+			b := schemas.NewBlock()
+			b.Gather(o.sources, picks[:maxBlockClicks], o.columns)
+			send(shard, b, o.announced)
+			picks = picks[maxBlockClicks:]
+		}
 		b := schemas.NewBlock()
 		b.Gather(o.sources, picks, o.columns)
-		o.picks[shard] = picks[:0]
 		send(shard, b, max(watermark, o.announced))
 	}
 	clear(o.sources)
