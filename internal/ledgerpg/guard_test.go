@@ -45,7 +45,7 @@ func TestRoundingNeverDrifts(t *testing.T) {
 				micros = random.Int64N(12) * 50 // ties
 			}
 			latest[id][day] = micros
-			charges = append(charges, Charge{id, money.Micros(micros), 1})
+			charges = append(charges, charge(id, micros, 1))
 		}
 		random.Shuffle(len(charges), func(i, j int) { charges[i], charges[j] = charges[j], charges[i] })
 		f.post(request(firstDay.AddDate(0, 0, day), charges...))
@@ -95,7 +95,7 @@ func TestNothingPostedCanBeEdited(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.register("a")
-	f.post(request(firstDay, Charge{"a", 100, 1}))
+	f.post(request(firstDay, charge("a", 100, 1)))
 	for _, statement := range []string{
 		"update journal_entries set amount_micros = 1",
 		"delete from journal_entries",
@@ -138,10 +138,11 @@ func TestUnbalancedEntriesAreRefusedAtCommit(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.register("a")
-	f.post(request(firstDay, Charge{"a", 100, 1}))
-	const entry = `insert into journal_entries (entry_id, idempotency_key, payload_hash, billing_date, advertiser_id,
-		kind, revision, currency, amount_micros, day_micros, day_clicks, is_suspense, cumulative_micros,
-		policy_hash, run_id) values (99, 'k', 'h', '2026-11-20', 'z', 'charge', 1, 'USD', 5, 5, 1, true, 0, 'p', 'r');`
+	f.post(request(firstDay, charge("a", 100, 1)))
+	const entry = `insert into journal_entries (entry_id, idempotency_key, payload_hash, billing_date, booking_date,
+		advertiser_id, kind, revision, currency, amount_micros, day_micros, day_clicks, is_suspense, cumulative_micros,
+		policy_hash, run_id, entry_hash) values (99, 'k', 'h', '2026-11-20', '2026-11-20', 'z', 'charge', 1, 'USD', 5, 5, 1,
+		true, 0, 'p', 'r', '');`
 	revenue := scalar[string](f, "select account_id::text from accounts where account_kind = 'revenue'")
 	suspense := scalar[string](f, "select account_id::text from accounts where account_kind = 'suspense'")
 	leg := func(id, leg, account, side, amount string) string {
@@ -153,6 +154,8 @@ func TestUnbalancedEntriesAreRefusedAtCommit(t *testing.T) {
 		"unequal":            entry + leg("99", "1", suspense, "D", "5") + leg("99", "2", revenue, "C", "4"),
 		"same side":          entry + leg("99", "1", suspense, "D", "5") + leg("99", "2", revenue, "D", "5"),
 		"a gap in the legs":  entry + leg("99", "1", suspense, "D", "5") + leg("99", "3", revenue, "C", "5"),
+		"other amount":       entry + leg("99", "1", suspense, "D", "4") + leg("99", "2", revenue, "C", "4"),
+		"unknown account":    entry + leg("99", "1", "4711", "D", "5") + leg("99", "2", revenue, "C", "5"),
 		"third leg later":    leg("1", "3", revenue, "C", "5"),
 		"two legs later":     leg("1", "3", suspense, "D", "5") + leg("1", "4", revenue, "C", "5"),
 		"taken leg later":    leg("1", "2", revenue, "C", "5"),
@@ -165,6 +168,10 @@ func TestUnbalancedEntriesAreRefusedAtCommit(t *testing.T) {
 		if err := f.execute("rollback"); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// The role that posts cannot lift the check by taking the note of it away.
+	if _, err := f.ledger.pool.Exec(t.Context(), "begin;"+entry+"delete from pending_checks; commit"); err == nil {
+		t.Error("the application role deleted the note of a check")
 	}
 	if err := f.execute("begin;" + entry + leg("99", "1", suspense, "D", "5") + leg("99", "2", revenue, "C", "5") + "commit;"); err != nil {
 		t.Errorf("a balanced entry was refused: %v", err)
@@ -186,8 +193,8 @@ func TestVerifySeesTampering(t *testing.T) {
 			t.Parallel()
 			f := setup(t)
 			f.register("a", "b")
-			f.post(request(firstDay, Charge{"a", 100, 1}, Charge{"b", 100, 1}))
-			f.post(request(firstDay, Charge{"a", 250, 2}, Charge{"b", 100, 1}))
+			f.post(request(firstDay, charge("a", 100, 1), charge("b", 100, 1)))
+			f.post(request(firstDay, charge("a", 250, 2), charge("b", 100, 1)))
 			f.sound()
 			// As only a superuser can: triggers off.
 			if err := f.execute("set session_replication_role = replica"); err != nil {
@@ -290,7 +297,7 @@ func TestKilledServerLosesNothingPosted(t *testing.T) {
 	// Days are posted until the server is killed under them.
 	go func() {
 		for day := 0; ; day++ {
-			result, err := ledger.Post(context.Background(), request(firstDay.AddDate(0, 0, day), Charge{"ghost", 77, 1}))
+			result, err := ledger.Post(context.Background(), request(firstDay.AddDate(0, 0, day), charge("ghost", 77, 1)))
 			if err != nil {
 				dead <- err
 				return

@@ -53,7 +53,7 @@ const (
 var ErrUnreachable = errors.New("ledger is unreachable")
 
 // ErrNotMigrated is wrapped by errors about a database without the ledger's tables.
-var ErrNotMigrated = errors.New("ledger has no tables: run the migrations first")
+var ErrNotMigrated = errors.New("ledger lacks tables: run the migrations first")
 
 // Ledger is a pool of connections to one ledger. It is safe for concurrent use.
 type Ledger struct {
@@ -91,7 +91,7 @@ func (l *Ledger) check(ctx context.Context) error {
 		return unreachable(l.name, err)
 	}
 	var exists bool
-	if err := l.pool.QueryRow(ctx, "select to_regclass('settlements') is not null").Scan(&exists); err != nil {
+	if err := l.pool.QueryRow(ctx, "select to_regclass('chain_links') is not null").Scan(&exists); err != nil {
 		return fmt.Errorf("open ledger %s: %w", l.name, err)
 	}
 	if !exists {

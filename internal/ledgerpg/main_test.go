@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/clickledger/clickledger/internal/embedpg"
+	"github.com/clickledger/clickledger/internal/money"
 )
 
 // server is one real PostgreSQL for the package; every test has its own database, copied from a
@@ -120,6 +121,10 @@ func (f *fixture) register(ids ...string) {
 
 func request(day time.Time, charges ...Charge) PostRequest {
 	return PostRequest{BillingDate: day, Currency: "USD", PolicyHash: "policy-1", RunID: "run-1", Charges: charges}
+}
+
+func charge(advertiserID string, micros, clicks int64) Charge {
+	return Charge{AdvertiserID: advertiserID, SpendMicros: money.Micros(micros), Clicks: clicks}
 }
 
 func (f *fixture) post(request PostRequest) PostResult {

@@ -17,7 +17,7 @@ func TestPostsDifferencesOnly(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.register("a", "b", "c", "h")
-	charges := []Charge{{"b", 2_000_000, 20}, {"a", 1_234_567, 10}, {"c", 0, 0}, {"h", 5_000_000, 5}}
+	charges := []Charge{charge("b", 2_000_000, 20), charge("a", 1_234_567, 10), charge("c", 0, 0), charge("h", 5_000_000, 5)}
 
 	first := f.post(request(firstDay.Add(23*time.Hour), charges...))
 	if first.PostedEntries != 3 || first.Charges != 3 || first.Adjustments != 0 || first.DeltaMicros != 8_234_567 {
@@ -29,7 +29,7 @@ func TestPostsDifferencesOnly(t *testing.T) {
 		t.Fatalf("again = %+v", got)
 	}
 	// a goes up, b is absent and goes down to zero, c gets its first charge, h is held.
-	changed := request(firstDay, Charge{"a", 1_500_000, 12}, Charge{"c", 10, 1})
+	changed := request(firstDay, charge("a", 1_500_000, 12), charge("c", 10, 1))
 	changed.Held = []string{"h", "nobody"}
 	third := f.post(changed)
 	if third.PostedEntries != 3 || third.Charges != 1 || third.Adjustments != 2 ||
@@ -41,7 +41,7 @@ func TestPostsDifferencesOnly(t *testing.T) {
 		t.Errorf("day totals = %v, want %v", got, want)
 	}
 	// Up again after zero: a third revision.
-	f.post(request(firstDay, Charge{"a", 1_500_000, 12}, Charge{"b", 70, 1}, Charge{"c", 10, 1}, Charge{"h", 5_000_000, 5}))
+	f.post(request(firstDay, charge("a", 1_500_000, 12), charge("b", 70, 1), charge("c", 10, 1), charge("h", 5_000_000, 5)))
 	entries, err := f.ledger.EntriesFor(t.Context(), firstDay, "b")
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func TestPostsDifferencesOnly(t *testing.T) {
 		}
 	}
 	// Another day is not touched by the first.
-	f.post(request(firstDay.AddDate(0, 0, 1), Charge{"a", 7, 1}))
+	f.post(request(firstDay.AddDate(0, 0, 1), charge("a", 7, 1)))
 	if got := f.dayMicros(firstDay)["a"]; got != 1_500_000 {
 		t.Errorf("first day of a = %d", got)
 	}
@@ -93,7 +93,7 @@ func TestTwoPostsAtOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range runs {
 		group.Go(func() {
-			results[i], errs[i] = f.ledger.Post(t.Context(), request(firstDay, Charge{"a", 100, 1}, Charge{"b", 300, 1}))
+			results[i], errs[i] = f.ledger.Post(t.Context(), request(firstDay, charge("a", 100, 1), charge("b", 300, 1)))
 		})
 	}
 	group.Wait()
@@ -118,12 +118,12 @@ func TestUnknownAdvertisersGoToSuspenseAndMove(t *testing.T) {
 	f := setup(t)
 	f.register("known")
 	before := time.Now().Add(-time.Minute)
-	result := f.post(request(firstDay, Charge{"known", 100, 1}, Charge{"ghost", 555_555, 5}))
+	result := f.post(request(firstDay, charge("known", 100, 1), charge("ghost", 555_555, 5)))
 	if result.PostedEntries != 2 || result.SuspenseEntries != 1 || result.SuspenseMicros != 555_555 {
 		t.Fatalf("result = %+v", result)
 	}
-	f.post(request(firstDay, Charge{"known", 100, 1}, Charge{"ghost", 500_050, 4}))
-	f.post(request(firstDay.AddDate(0, 0, 1), Charge{"ghost", 50, 1}))
+	f.post(request(firstDay, charge("known", 100, 1), charge("ghost", 500_050, 4)))
+	f.post(request(firstDay.AddDate(0, 0, 1), charge("ghost", 50, 1)))
 	totals := f.sound()
 	if len(totals.Suspense) != 2 {
 		t.Fatalf("suspense = %+v", totals.Suspense)
@@ -138,7 +138,7 @@ func TestUnknownAdvertisersGoToSuspenseAndMove(t *testing.T) {
 	}
 	f.register("ghost")
 	// A correction after the registration and before the move goes to the receivable.
-	f.post(request(firstDay, Charge{"known", 100, 1}, Charge{"ghost", 500_000, 4}))
+	f.post(request(firstDay, charge("known", 100, 1), charge("ghost", 500_000, 4)))
 	entries, moved, err := f.ledger.MoveSuspense(t.Context(), "move-1")
 	if err != nil || entries != 2 || moved != 500_100 {
 		t.Fatalf("moved %d entries, %d, %v", entries, moved, err)
@@ -156,7 +156,7 @@ func TestUnknownAdvertisersGoToSuspenseAndMove(t *testing.T) {
 	if got := f.dayMicros(firstDay)["ghost"]; got != 500_000 {
 		t.Errorf("day total = %d", got)
 	}
-	if got := f.post(request(firstDay, Charge{"known", 100, 1}, Charge{"ghost", 500_000, 4})); got.PostedEntries != 0 {
+	if got := f.post(request(firstDay, charge("known", 100, 1), charge("ghost", 500_000, 4))); got.PostedEntries != 0 {
 		t.Errorf("again = %+v", got)
 	}
 	f.sound()
@@ -170,19 +170,19 @@ func TestSameKeyWithAnotherPayloadIsAConflict(t *testing.T) {
 	// a hand could do.
 	err := f.execute(`
 		with account as (
-			insert into accounts values (1, 'revenue', null, 'USD'), (2, 'suspense', null, 'USD')
+			insert into accounts values (1, 'revenue', null, 'USD', ''), (2, 'suspense', null, 'USD', '')
 		), entry as (
-			insert into journal_entries (entry_id, idempotency_key, payload_hash, billing_date, advertiser_id,
-				kind, revision, currency, amount_micros, day_micros, day_clicks, is_suspense,
-				cumulative_micros, policy_hash, run_id)
-			values (1, ledger_idempotency_key('2026-11-20', 'a', 'charge', 1), 'other', '2026-11-01', 'a',
-				'charge', 1, 'USD', 5, 5, 1, true, 0, 'p', 'r')
+			insert into journal_entries (entry_id, idempotency_key, payload_hash, billing_date, booking_date,
+				advertiser_id, kind, revision, currency, amount_micros, day_micros, day_clicks, is_suspense,
+				cumulative_micros, policy_hash, run_id, entry_hash)
+			values (1, ledger_idempotency_key('2026-11-20', 'a', 'charge', 1), 'other', '2026-11-01',
+				'2026-11-01', 'a', 'charge', 1, 'USD', 5, 5, 1, true, 0, 'p', 'r', '')
 		)
 		insert into postings values (1, 1, 2, 'USD', 'D', 5), (1, 2, 1, 'USD', 'C', 5)`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.ledger.Post(t.Context(), request(firstDay, Charge{"a", 100, 1}, Charge{"b", 100, 1}))
+	_, err = f.ledger.Post(t.Context(), request(firstDay, charge("a", 100, 1), charge("b", 100, 1)))
 	if !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), `advertiser "a"`) {
 		t.Fatalf("err = %v, want %v", err, ErrConflict)
 	}
@@ -199,8 +199,8 @@ func TestAnotherCurrencyIsAConflict(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.register("a")
-	f.post(request(firstDay, Charge{"a", 100, 1}, Charge{"ghost", 100, 1}))
-	for _, charge := range []Charge{{"a", 100, 1}, {"ghost", 100, 1}} {
+	f.post(request(firstDay, charge("a", 100, 1), charge("ghost", 100, 1)))
+	for _, charge := range []Charge{charge("a", 100, 1), charge("ghost", 100, 1)} {
 		euro := request(firstDay, charge)
 		euro.Currency = "EUR"
 		if _, err := f.ledger.Post(t.Context(), euro); !errors.Is(err, ErrConflict) {
@@ -239,7 +239,7 @@ func TestDryRunWritesNothing(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	f.register("a")
-	dry := request(firstDay, Charge{"a", 100, 1})
+	dry := request(firstDay, charge("a", 100, 1))
 	dry.DryRun = true
 	if got := f.post(dry); got.PostedEntries != 1 || got.DeltaMicros != 100 {
 		t.Errorf("dry run = %+v", got)
@@ -255,7 +255,7 @@ func TestInvalidRequests(t *testing.T) {
 	bad := PostRequest{
 		Currency: "usd",
 		Charges: []Charge{
-			{"a", -1, 0}, {"a", 1, 1}, {"", 1, 1}, {"x\x1fy", 1, 1}, {strings.Repeat("é", 65), 1, 1},
+			charge("a", -1, 0), charge("a", 1, 1), charge("", 1, 1), charge("x\x1fy", 1, 1), charge(strings.Repeat("é", 65), 1, 1),
 		},
 	}
 	_, err := f.ledger.Post(t.Context(), bad)
@@ -270,14 +270,14 @@ func TestInvalidRequests(t *testing.T) {
 			t.Errorf("error lacks %q: %v", want, err)
 		}
 	}
-	ok := request(firstDay, Charge{strings.Repeat("é", 64), 1, 1})
+	ok := request(firstDay, charge(strings.Repeat("é", 64), 1, 1))
 	f.post(ok)
 	if _, err := f.ledger.RegisterAdvertisers(t.Context(), []Advertiser{{ID: "x"}}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("register without a name: %v", err)
 	}
 	// More than DECIMAL(15,4) holds: refused as a whole.
 	f.register("rich")
-	huge := request(firstDay, Charge{"rich", money.Micros(200_000_000_000) * money.PerUnit / 1000 * 1000, 1})
+	huge := request(firstDay, charge("rich", 200_000_000_000*money.PerUnit, 1))
 	if _, err := f.ledger.Post(t.Context(), huge); err == nil {
 		t.Error("an amount over the column's range was posted")
 	}

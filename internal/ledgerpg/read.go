@@ -50,28 +50,45 @@ type Balance struct {
 	Name         string `db:"name"`
 	// BalanceDecimal4 is advertisers.current_balance in units of 1e-4, negative for what is owed.
 	BalanceDecimal4 int64 `db:"balance_decimal4"`
-	// ChargedMicros are the exact charges over all days.
-	ChargedMicros money.Micros `db:"charged_micros"`
+	// ChargedMicros is what the batch has charged over all days, less its credits; PaidMicros are the
+	// payments, CreditedMicros the credits by hand, both less what was reversed.
+	ChargedMicros  money.Micros `db:"charged_micros"`
+	PaidMicros     money.Micros `db:"paid_micros"`
+	CreditedMicros money.Micros `db:"credited_micros"`
+	// CreditLimitMicros is how far below zero the balance may go before it is reported.
+	CreditLimitMicros money.Micros `db:"credit_limit_micros"`
+	IsOverLimit       bool         `db:"is_over_limit"`
+	Currency          string       `db:"currency"` // empty: never billed
 }
 
 // Entry is one journal entry, with the amount of its billing_ledger row.
 type Entry struct {
 	EntryID        int64  `db:"entry_id"`
 	IdempotencyKey string `db:"idempotency_key"`
-	// Kind is charge, adjustment or transfer (out of suspense).
+	AdvertiserID   string `db:"advertiser_id"`
+	// Kind is charge, adjustment, credit, payment, reversal or transfer (out of suspense).
 	Kind     string `db:"kind"`
 	Revision int    `db:"revision"`
-	// OriginalEntryID is the charge that the entry corrects; nil for a charge.
-	OriginalEntryID *int64       `db:"original_entry_id"`
-	Currency        string       `db:"currency"`
-	AmountMicros    money.Micros `db:"amount_micros"`
+	// OriginalEntryID is the entry that this one corrects, takes back or moves; nil for a charge.
+	OriginalEntryID *int64 `db:"original_entry_id"`
+	// BillingDate is the UTC day of the clicks or of the payment, BookingDate the day in whose period
+	// the entry is booked: a later one where that of BillingDate was closed.
+	BillingDate  time.Time    `db:"billing_date"`
+	BookingDate  time.Time    `db:"booking_date"`
+	Currency     string       `db:"currency"`
+	AmountMicros money.Micros `db:"amount_micros"`
 	// DayMicros and DayClicks are the day's absolute total after the entry.
 	DayMicros  money.Micros `db:"day_micros"`
 	DayClicks  int64        `db:"day_clicks"`
 	IsSuspense bool         `db:"is_suspense"`
 	PolicyHash string       `db:"policy_hash"`
-	RunID      string       `db:"run_id"`
-	PostedAt   time.Time    `db:"posted_at"`
+	// Reference names what was made by hand; nil for what the batch has brought about.
+	Reference *string   `db:"reference"`
+	Reason    *string   `db:"reason"`
+	RunID     string    `db:"run_id"`
+	PostedAt  time.Time `db:"posted_at"`
+	// LinkID is the link of the chain that covers the entry.
+	LinkID int64 `db:"link_id"`
 	// BilledDecimal4 is the amount in billing_ledger in units of 1e-4, negative for a charge; nil
 	// in suspense.
 	BilledDecimal4 *int64 `db:"billed_decimal4"`
@@ -90,6 +107,12 @@ type Settlement struct {
 	PostedEntries       int64        `db:"posted_entries"`
 	DeltaMicros         money.Micros `db:"delta_micros"`
 	PostedAt            time.Time    `db:"posted_at"`
+	// Result is the batch's result that was posted, ResultHash the digest of its rows; nil where the
+	// run did not say. CutAt ends what was posted of it, Held are those who were left alone.
+	Result     *string    `db:"result"`
+	ResultHash *string    `db:"result_hash"`
+	CutAt      *time.Time `db:"cut_at"`
+	Held       []string   `db:"held"`
 }
 
 // Totals returns the ledger's figures, of one moment.
@@ -122,7 +145,7 @@ func (l *Ledger) DayTotals(ctx context.Context, date time.Time) ([]DayTotal, err
 
 // Balances returns all registered advertisers by ID in byte order.
 func (l *Ledger) Balances(ctx context.Context) ([]Balance, error) {
-	balances, err := collect[Balance](ctx, l.pool, "select_balances")
+	balances, err := collect[Balance](ctx, l.pool, "select_balances", nil)
 	if err != nil {
 		return nil, fmt.Errorf("read balances: %w", l.explain(err))
 	}
@@ -135,6 +158,15 @@ func (l *Ledger) EntriesFor(ctx context.Context, date time.Time, advertiserID st
 	if err != nil {
 		return nil, fmt.Errorf("read entries of %s, advertiser %q: %w",
 			utcDay(date).Format(time.DateOnly), advertiserID, l.explain(err))
+	}
+	return entries, nil
+}
+
+// EntriesBetween returns an advertiser's entries by the day of booking, both days inside, in order.
+func (l *Ledger) EntriesBetween(ctx context.Context, advertiserID string, first, last time.Time) ([]Entry, error) {
+	entries, err := collect[Entry](ctx, l.pool, "select_entries_between", advertiserID, utcDay(first), utcDay(last))
+	if err != nil {
+		return nil, fmt.Errorf("read entries of advertiser %q: %w", advertiserID, l.explain(err))
 	}
 	return entries, nil
 }

@@ -13,15 +13,17 @@ import (
 type Check struct {
 	// Name is one of verifyChecks.
 	Name string `json:"name"`
-	// Violations is the number of entries or advertisers that break the rule.
+	// Violations is the number of rows that break the rule.
 	Violations int64 `json:"violations"`
-	// Samples name up to five of them.
+	// Samples name up to twenty of them, each by its table and key.
 	Samples []string `json:"samples,omitempty"`
 }
 
 // VerifyReport is the outcome of Verify.
 type VerifyReport struct {
 	Checks []Check `json:"checks"`
+	// Head is the newest link of the chain, as it was when the checks were made.
+	Head Head `json:"head"`
 }
 
 // OK says whether no rule is broken.
@@ -36,12 +38,17 @@ func (r VerifyReport) OK() bool {
 
 // verifyChecks are the rules in the order of the report; each is the query verify_<name>.
 var verifyChecks = []string{
-	"entry_balance", // debits equal credits per entry and currency, no leg is missing
+	"missing",       // no row is missing, by gaps in the numbers
+	"hashes",        // idempotency keys, payload hashes and hashes of entries
+	"row_hashes",    // hashes of accounts, settlements and advertisers' events
+	"chain",         // every link covers its rows and the link before it
+	"periods",       // closed periods and their sealed days
+	"entry_balance", // debits equal credits per entry, no leg is missing
 	"entry_legs",    // legs are in the right accounts with the entry's amount
-	"balances",      // current_balance is the sum of billing_ledger
 	"billing_rows",  // entries and rows of billing_ledger belong together one to one
+	"balances",      // current_balance is the sum of billing_ledger
+	"advertisers",   // advertisers are as their last event says
 	"rounding",      // sums of billing_ledger are the cumulative micros rounded once
-	"hashes",        // idempotency keys and payload hashes
 	"revisions",     // revisions without gaps, adjustments name their original
 }
 
@@ -49,19 +56,33 @@ var verifyChecks = []string{
 // error means that verifying itself failed.
 func (l *Ledger) Verify(ctx context.Context) (VerifyReport, error) {
 	var report VerifyReport
-	err := l.inSnapshot(ctx, func(tx pgx.Tx) error {
-		for _, name := range verifyChecks {
-			check := Check{Name: name}
-			err := tx.QueryRow(ctx, sqlpostgres.Query("verify_"+name)).Scan(&check.Violations, &check.Samples)
-			if err != nil {
-				return fmt.Errorf("check %s: %w", name, err)
-			}
-			report.Checks = append(report.Checks, check)
+	err := l.inSnapshot(ctx, func(tx pgx.Tx) (err error) {
+		if report.Checks, err = verify(ctx, tx); err != nil {
+			return err
 		}
-		return nil
+		report.Head, err = head(ctx, tx)
+		return err
 	})
 	if err != nil {
 		return VerifyReport{}, fmt.Errorf("verify ledger: %w", l.explain(err))
 	}
 	return report, nil
+}
+
+func verify(ctx context.Context, tx pgx.Tx) ([]Check, error) {
+	for _, statement := range []string{"set local work_mem = '128MB'", "set local jit = off"} {
+		if _, err := tx.Exec(ctx, statement); err != nil {
+			return nil, fmt.Errorf("prepare: %w", err)
+		}
+	}
+	checks := make([]Check, 0, len(verifyChecks))
+	for _, name := range verifyChecks {
+		check := Check{Name: name}
+		err := tx.QueryRow(ctx, sqlpostgres.Query("verify_"+name)).Scan(&check.Violations, &check.Samples)
+		if err != nil {
+			return nil, fmt.Errorf("check %s: %w", name, err)
+		}
+		checks = append(checks, check)
+	}
+	return checks, nil
 }

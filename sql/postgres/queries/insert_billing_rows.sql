@@ -5,9 +5,8 @@ select
     advertiser_id,
     billed_amount,
     revision,
-    concat(
-        kind, ' for clicks of ', to_char(billing_date, 'YYYY-MM-DD'), ', ', currency,
-        case when original_entry_id is not null then concat(', to entry ', original_entry_id) end
+    ledger_description(
+        kind, billing_date, booking_date, currency, original_entry_id, reference, reason
     )
 from entry_plan
 where not is_suspense;

@@ -1,16 +1,20 @@
--- The revenue and suspense accounts of every currency in the plan, where they are missing.
+-- $1 currency: the house's accounts in it, where they are missing.
 with missing as (
-    select h.account_kind, c.currency
-    from (values ('revenue'), ('suspense')) as h (account_kind)
-    cross join (select distinct currency from entry_plan) as c
-    left join accounts as a on a.account_kind = h.account_kind and a.currency = c.currency
+    select h.account_kind
+    from (
+        values ('cash'), ('invalid_traffic'), ('revenue'), ('suspense')
+    ) as h (account_kind)
+    left join accounts as a on a.account_kind = h.account_kind and a.currency = $1
     where a.account_id is null
+),
+numbered as (
+    select
+        m.account_kind,
+        (select coalesce(max(account_id), 0) from accounts)
+        + row_number() over (order by m.account_kind collate "C") as account_id
+    from missing as m
 )
-insert into accounts (account_id, account_kind, advertiser_id, currency)
+insert into accounts (account_id, account_kind, advertiser_id, currency, account_hash)
 select
-    (select coalesce(max(account_id), 0) from accounts)
-    + row_number() over (order by m.currency, m.account_kind collate "C"),
-    m.account_kind,
-    null,
-    m.currency
-from missing as m;
+    n.account_id, n.account_kind, null, $1, ledger_account_hash(n.account_id, n.account_kind, null, $1)
+from numbered as n;

@@ -5,12 +5,17 @@ with summed as (
     group by advertiser_id
 ),
 violation as (
-    select 'advertiser ' || a.id as subject
+    select
+        0 as position,
+        concat(
+            'advertisers id=', a.id, ': current_balance is ', a.current_balance,
+            ', the rows of billing_ledger sum to ', coalesce(s.amount, 0)
+        ) as subject
     from advertisers as a
     left join summed as s on s.advertiser_id = a.id
     where a.current_balance <> coalesce(s.amount, 0)
 )
 select
     count(*) as violations,
-    (array_agg(v.subject order by v.subject collate "C"))[1:5] as samples
+    (array_agg(v.subject order by v.position, v.subject collate "C"))[1:20] as samples
 from violation as v;
