@@ -47,7 +47,7 @@ func newFaults(t *testing.T) *faults {
 }
 
 // at is the address of a port of these services.
-func (f *faults) at(distance int) string {
+func (f *devRig) at(distance int) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(f.base+distance))
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -48,6 +49,7 @@ func TestServicesFaults(t *testing.T) {
 	}
 	f.finish()
 	records := f.checkLog(sent, acknowledged, again)
+	f.checkDecisions(records)
 	f.settle(records)
 }
 
@@ -176,14 +178,27 @@ func (f *faults) killWhilePosting(day string) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	defer conn.Close(f.Context())
+	defer conn.Close(context.Background())
+	// The last that a posting writes: it cannot end before the kill.
+	held, err := conn.Begin(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := held.Exec(f.Context(), "lock table settlements in share mode"); err != nil {
+		f.Fatal(err)
+	}
+	other, err := pgx.Connect(f.Context(), f.ledger())
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer other.Close(context.Background())
 	ended := make(chan outcome, 1)
 	go func() { ended <- start(f.T, f.env, "reconcile", "--date", day, "--post") }()
 	isOpen := false
 	for deadline := time.Now().Add(2 * time.Minute); !isOpen; time.Sleep(time.Millisecond) {
-		// A transaction that has an id has written.
-		if err := conn.QueryRow(f.Context(), `select exists (select from pg_stat_activity
-			where pid <> pg_backend_pid() and datname = current_database() and backend_xid is not null)`).Scan(&isOpen); err != nil {
+		// A transaction that has an id has written, and this one waits for the lock.
+		if err := other.QueryRow(f.Context(), `select exists (select from pg_stat_activity
+			where datname = current_database() and wait_event_type = 'Lock' and backend_xid is not null)`).Scan(&isOpen); err != nil {
 			f.Fatal(err)
 		}
 		if time.Now().After(deadline) {

@@ -54,7 +54,7 @@ func (f *faults) consoleConsumer(topic string) int64 {
 }
 
 // query asks ClickHouse over HTTP.
-func (f *faults) query(statement string) []string {
+func (f *devRig) query(statement string) []string {
 	f.Helper()
 	response, err := http.Post("http://"+f.at(123)+"/?database="+devservices.ClickHouseDatabase, "text/plain", strings.NewReader(statement))
 	if err != nil {

@@ -263,7 +263,7 @@ func (b *bed) decisions() map[schemas.Position]schemas.Decision {
 	return b.decisionsFrom(nil)
 }
 
-// decisionsFrom reads those written after the offsets given by partition.
+// decisionsFrom reads those written after the offsets given by partition. All copies of one policy's must be alike.
 func (b *bed) decisionsFrom(from map[int32]int64) map[schemas.Position]schemas.Decision {
 	b.t.Helper()
 	last := map[schemas.Position]schemas.Decision{}
@@ -278,6 +278,9 @@ func (b *bed) decisionsFrom(from map[int32]int64) map[schemas.Position]schemas.D
 				d, err := schemas.DecodeDecision(recs[i].Value)
 				if err != nil {
 					b.t.Fatal(err)
+				}
+				if old, ok := last[d.Position]; ok && old != d && old.PolicyHash == d.PolicyHash {
+					b.t.Errorf("a copy of the decision on %s is %+v, after %+v", d.Position, d, old)
 				}
 				last[d.Position] = d
 			}
