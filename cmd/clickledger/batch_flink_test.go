@@ -21,7 +21,7 @@ func TestBatchOnFlinkUsage(t *testing.T) {
 		want string
 	}{
 		{"another runner", []string{"--runner", "spark"}, config.ExitUsage, `batch.runner: found "spark" in flag --runner; expected one of prism, flink`},
-		{"no boot program", []string{"--flink-environment", "process", "--exchange", "file:///x"}, config.ExitUsage, "boot:"},
+		{"no pool", []string{"--flink-environment", "external", "--exchange", "file:///x"}, config.ExitUsage, "worker_pool:"},
 		{"no exchange", []string{"--flink-environment", "process", "--flink-boot", "/boot"}, config.ExitUsage,
 			"batch.exchange: workers of the environment process are other processes"},
 		{"no cluster", []string{"--flink-rest", "http://127.0.0.1:1"}, config.ExitFailed, "http://127.0.0.1:1"},

@@ -37,7 +37,7 @@ same; --exchange names a place that those workers reach as well.`,
   clickledger batch --archive file:///data/archive --policy policy.yaml --date 2026-11-01 --out result --json
   clickledger batch --config clickledger.yaml --date 2026-11-01 --dry-run
   clickledger batch --config clickledger.yaml --date 2026-11-01 --runner flink --flink-parallelism 2
-  clickledger batch --config clickledger.yaml --date 2026-11-01 --runner flink --flink-environment process --flink-boot /opt/beam/boot --exchange s3://clicks/exchange`,
+  clickledger batch --config clickledger.yaml --date 2026-11-01 --runner flink --flink-environment process --exchange s3://clicks/exchange`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBatch(a, cmd, date, out, dryRun) },
 	}

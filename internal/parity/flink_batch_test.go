@@ -1,9 +1,9 @@
 package parity
 
 import (
-	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"testing"
 	"time"
 
@@ -38,33 +38,58 @@ func (b *bed) judged(date time.Time, cfg batch.Config) (batch.Result, map[string
 	return result, digests(b.t, cfg.Out)
 }
 
+// viral is a log of clicks that velocity may all hit: one address on one ad, in one bucket and one shard.
+func viral() *clickLog {
+	l := &clickLog{}
+	l.add(burst(50_000, noon, 7, event{id: "viral", ip: "203.0.113.9"})...)
+	l.add(burst(50, noon+minute, 7, event{id: "viral", ip: "203.0.113.9", cost: 0.5})...) // copies, with another cost
+	return l
+}
+
 // TestFlinkBatch judges the same archives on prism and on Flink: all files are equal to the byte.
 func TestFlinkBatch(t *testing.T) {
 	f := startFlink(t)
+	tomorrow := day.AddDate(0, 0, 1)
 	for _, tc := range []struct {
+		name        string
 		environment flinkrunner.Environment
-		log         seeded
+		log         *clickLog
 		policy      *policy.Policy
 		cfg         batch.Config
+		date        time.Time
 	}{
-		{flinkrunner.Loopback, seeded{seed: 1, clicks: 12_000, rate: 1.8}, policy.Default(), batch.Config{}},
+		{"loopback, seed 1", flinkrunner.Loopback, seeded{seed: 1, clicks: 12_000, rate: 1.8}.log(t), policy.Default(), batch.Config{}, tomorrow},
+		{"loopback, seed 5", flinkrunner.Loopback, seeded{seed: 5, clicks: 50_000, rate: 7.5, isLate: true}.log(t), parsePolicy(t, twoRevisions),
+			batch.Config{Shards: 7, SliceClicks: 500}, tomorrow},
+		{"loopback, scattered copies, seed 6", flinkrunner.Loopback, seeded{seed: 6, clicks: 12_000, rate: 1.8, isLate: true, isScattered: true}.log(t),
+			policy.Default(), batch.Config{Shards: 1}, tomorrow},
+		{"loopback, viral", flinkrunner.Loopback, viral(), policy.Default(), batch.Config{}, day},
+		{"process, seed 4", flinkrunner.Process, seeded{seed: 4, clicks: 12_000, rate: 1.8, isLate: true}.log(t), policy.Default(), batch.Config{}, tomorrow},
 	} {
-		t.Run(fmt.Sprintf("%s, seed %d", tc.environment, tc.log.seed), func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			b := newBed(t, logPartitions, tc.policy)
-			b.produce(tc.log.log(t))
+			b.produce(tc.log)
 			b.keep("clicks")
-			for _, date := range []time.Time{day, day.AddDate(0, 0, 1)} {
-				onFlink := f.batchConfig(t, tc.environment)
-				onFlink.Shards, onFlink.SliceClicks = tc.cfg.Shards, tc.cfg.SliceClicks
-				want, files := b.judged(date, batch.Config{})
-				got, gotFiles := b.judged(date, onFlink)
-				if len(files) != 4 || !maps.Equal(gotFiles, files) {
-					t.Errorf("%s: got %v, want %v", date.Format(time.DateOnly), gotFiles, files)
-				}
-				if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
-					t.Errorf("%s: got %+v, want %+v", date.Format(time.DateOnly), got, want)
-				}
-			}
+			onFlink := f.batchConfig(t, tc.environment)
+			onFlink.Shards, onFlink.SliceClicks = tc.cfg.Shards, tc.cfg.SliceClicks
+			want, files := b.judged(tc.date, batch.Config{})
+			got, filesOfFlink := b.judged(tc.date, onFlink)
+			sameResult(t, got, want)
+			sameFiles(t, filesOfFlink, files)
 		})
+	}
+}
+
+func sameResult(t *testing.T, got, want batch.Result) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func sameFiles(t *testing.T, got, want map[string]string) {
+	t.Helper()
+	if len(want) != 4 || !maps.Equal(got, want) {
+		t.Errorf("got digests %v\nwant %v", got, want)
 	}
 }

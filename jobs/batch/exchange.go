@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 
 	"github.com/clickledger/clickledger/internal/objectstore"
 )
@@ -25,8 +24,8 @@ type exchange struct {
 }
 
 func (x exchange) open(ctx context.Context) (objectstore.Store, error) {
-	if u, err := url.Parse(x.URL); err == nil && u.Scheme == "s3" {
-		objectstore.UseS3(x.S3) // in the process of the submitter it is what holds already
+	if objectstore.CurrentS3() == (objectstore.S3{}) {
+		objectstore.UseS3(x.S3) // this is a worker of another process; the submitter's own are set
 	}
 	return objectstore.Open(ctx, x.URL)
 }
