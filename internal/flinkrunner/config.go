@@ -34,6 +34,10 @@ const (
 	DefaultSubmitTimeout      = 5 * time.Minute
 	DefaultSavepointTimeout   = 10 * time.Minute
 	DefaultOutage             = 2 * time.Minute
+	// loopbackRestarts, loopbackDelay apart, are enough for a TaskManager that is started again. A job whose workers
+	// have died with their process ends after them, and leaves its name to the next one.
+	loopbackRestarts = 20
+	loopbackDelay    = 2 * time.Second
 )
 
 // Config says where and how a pipeline runs. JobService, REST, Name and Environment are required.
@@ -46,17 +50,19 @@ type Config struct {
 	Name string
 	// Environment of the DoFns.
 	Environment Environment
-	// Boot is the path of Beam's boot program on the TaskManagers' hosts; for Process.
+	// Boot is the path of the program that TaskManagers start on their hosts; for Process. Default: that
+	// of WorkerBinary, which must be there then. Where it is named, it may be Beam's boot program
+	// too: the worker's program is staged for it.
 	Boot string
 	// WorkerEnv is the environment of the worker beside that of its TaskManager; for Process.
 	// It becomes part of the job: no secrets.
 	WorkerEnv map[string]string
-	// WorkerDir is where workers keep staged files on the TaskManagers' hosts; for Process.
+	// WorkerDir is where Beam's boot program keeps staged files on the TaskManagers' hosts.
 	// Default: Beam's, the host's temporary directory.
 	WorkerDir string
 	// WorkerPool is the address of the pools, as the TaskManagers see it; for External.
 	WorkerPool string
-	// WorkerBinary is the program that is staged for Process. Default: this one.
+	// WorkerBinary is the worker's program for Process. Default: this one.
 	WorkerBinary string
 	// Batch runs a bounded pipeline in Flink's batch mode: no checkpoints, stages one after another.
 	Batch bool
@@ -102,14 +108,10 @@ func (c Config) Validate() error {
 		add("name: missing")
 	}
 	switch c.Environment {
-	case Loopback:
-	case Process:
-		if c.Boot == "" {
-			add("boot: the path of Beam's boot program is missing, which environment %s needs", c.Environment)
-		}
+	case Loopback, Process:
 	case External:
-		if _, _, err := net.SplitHostPort(c.WorkerPool); err != nil {
-			add("worker_pool: found %q; expected host:port", c.WorkerPool)
+		if err := CheckAddress(c.WorkerPool); err != nil {
+			add("worker_pool: %w", err)
 		}
 	default:
 		add("environment: found %q; expected %s, %s or %s", c.Environment, Loopback, Process, External)
@@ -151,8 +153,8 @@ func (c Config) Validate() error {
 
 func (c Config) validateAddresses() error {
 	var problems []error
-	if _, _, err := net.SplitHostPort(c.JobService); err != nil {
-		problems = append(problems, fmt.Errorf("job_service: found %q; expected host:port", c.JobService))
+	if err := CheckAddress(c.JobService); err != nil {
+		problems = append(problems, fmt.Errorf("job_service: %w", err))
 	}
 	if u, err := url.Parse(c.REST); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		problems = append(problems, errors.New("rest: expected http://host:port"))
@@ -160,6 +162,14 @@ func (c Config) validateAddresses() error {
 		problems = append(problems, errors.New("rest: a password in the URL is not supported"))
 	}
 	return errors.Join(problems...)
+}
+
+// CheckAddress says what is wrong with a network address, if it is none.
+func CheckAddress(address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("found %q; expected host:port", address)
+	}
+	return nil
 }
 
 func looksSecret(name string) bool {
@@ -214,6 +224,9 @@ func (c Config) options(job string) map[string]any {
 		// The last checkpoint of a job that failed for good can be resumed from.
 		o["externalized_checkpoints_enabled"] = true
 		o["retain_externalized_checkpoints_on_cancellation"] = true
+	}
+	if c.Environment == Loopback {
+		o["number_of_execution_retries"], o["execution_retry_delay"] = loopbackRestarts, loopbackDelay.Milliseconds()
 	}
 	if c.StateBackend != "" {
 		o["state_backend"], o["state_backend_storage_path"] = c.StateBackend, c.StateStorage

@@ -5,12 +5,12 @@
 // The DoFns run in one of three environments:
 //
 //   - Loopback: in the process that submits, for development. The job ends with the process.
-//   - Process: Flink's TaskManager starts the worker on its own host, without Docker. What it
-//     starts is Beam's boot program (go build github.com/apache/beam/sdks/v2/go/container), which
-//     fetches the submitted binary from the job server and runs it as a worker; so the program's
-//     main has to begin with `if flinkrunner.IsWorker() { flinkrunner.Work() }`. Flags of the submitting program do
-//     not reach that worker: what a DoFn needs is in its fields, and secrets in the environment
-//     or in files of the worker's host.
+//   - Process: Flink's TaskManager starts the worker on its own host, without Docker: this program, which must be
+//     there as the same build, or Beam's boot program (go build
+//     github.com/apache/beam/sdks/v2/go/container), which fetches this program from the job server. Either way
+//     the program's main has to begin with `if flinkrunner.IsWorker() { flinkrunner.Work() }`. Flags of
+//     the submitting program do not reach that worker: what a DoFn needs is in its fields, and
+//     secrets in the environment or in files of the worker's host.
 //   - External: workers are kept by a pool that runs beside each TaskManager (ServeWorkers), for hosts where
 //     the TaskManager must not start programs.
 //

@@ -11,17 +11,14 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/clickledger/clickledger/internal/devflink"
+	"github.com/clickledger/clickledger/internal/servicestest"
 )
-
-// servicesEnvironment asks for the tests that need real services.
-const servicesEnvironment = "CLICKLEDGER_TEST_SERVICES"
 
 func TestMain(m *testing.M) {
 	if IsWorker() {
@@ -35,7 +32,6 @@ func beamType[T any]() reflect.Type { return reflect.TypeFor[T]() }
 // rig is a running cluster and what submits to it.
 type rig struct {
 	cluster devflink.Config
-	boot    string
 	isKept  bool
 }
 
@@ -45,40 +41,13 @@ const folderEnvironment = "CLICKLEDGER_TEST_FLINK_DIR"
 // startRig configures the cluster.
 func startRig(t *testing.T) *rig {
 	t.Helper()
-	if os.Getenv(servicesEnvironment) != "1" {
-		t.Skip(servicesEnvironment + " is not 1: no real Flink is started")
-	}
+	servicestest.Need(t, servicestest.Flink)
 	r := &rig{cluster: devflink.Config{Dir: os.Getenv(folderEnvironment), Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}}
 	if r.isKept = r.cluster.Dir != ""; !r.isKept {
 		r.cluster.Dir = t.TempDir()
 		r.choosePorts(t)
 	}
-	r.boot = filepath.Join(t.TempDir(), "boot")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", r.boot, "github.com/apache/beam/sdks/v2/go/container").CombinedOutput()
-	if err != nil {
-		t.Fatalf("build Beam's boot program: %v\n%s", err, out)
-	}
 	return r
-}
-
-// endBoots ends what a killed TaskManager has left of Beam's boot program: it hangs in its own logger.
-func (r *rig) endBoots(t *testing.T) {
-	t.Helper()
-	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range lines {
-		text, err := os.ReadFile(name)
-		if err != nil || !strings.HasPrefix(string(text), r.boot+"\x00") {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		if err == nil {
-			err = syscall.Kill(pid, syscall.SIGKILL)
-		}
-		t.Logf("ended a boot program that was left, pid %d: %v", pid, err)
-	}
 }
 
 func (r *rig) choosePorts(t *testing.T) {
@@ -102,13 +71,9 @@ func (r *rig) up(t *testing.T) {
 
 func (r *rig) config(t *testing.T, env Environment) Config {
 	t.Helper()
-	cfg := Config{JobService: r.cluster.JobService(), REST: r.cluster.RESTURL(), Name: "flinkrunner-test", Environment: env,
+	return Config{JobService: r.cluster.JobService(), REST: r.cluster.RESTURL(), Name: "flinkrunner-test", Environment: env,
 		Parallelism: 2, CheckpointInterval: 2 * time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		StartTimeout: 30 * time.Second}
-	if env == Process {
-		cfg.Boot, cfg.WorkerDir = r.boot, t.TempDir()
-	}
-	return cfg
 }
 
 // await asks until what is waited for is so.
@@ -194,7 +159,6 @@ func TestFlink(t *testing.T) {
 	r := startRig(t)
 	r.up(t)
 	t.Cleanup(func() {
-		defer r.endBoots(t)
 		if r.isKept {
 			return
 		}
@@ -203,11 +167,12 @@ func TestFlink(t *testing.T) {
 		}
 	})
 	for _, env := range []Environment{Loopback, Process} {
-		t.Run(string(env)+"/normal", func(t *testing.T) { r.normal(t, env, false) })
+		t.Run(string(env)+"/normal", func(t *testing.T) { r.normal(t, r.config(t, env), false) })
 		t.Run(string(env)+"/taskmanager killed", func(t *testing.T) { r.taskManagerKilled(t, env) })
 		t.Run(string(env)+"/savepoint", func(t *testing.T) { r.savepoint(t, env) })
 	}
-	t.Run("loopback/splittable source", func(t *testing.T) { r.normal(t, Loopback, true) })
+	t.Run("loopback/splittable source", func(t *testing.T) { r.normal(t, r.config(t, Loopback), true) })
+	t.Run("process/beam's boot program", func(t *testing.T) { r.normal(t, withBeamsBoot(t, r.config(t, Process)), false) })
 }
 
 func newJob(t *testing.T, records, pauseMs int64) job {
@@ -215,10 +180,21 @@ func newJob(t *testing.T, records, pauseMs int64) job {
 	return job{Run: t.Name(), Dir: t.TempDir(), Partitions: 3, Records: records, Block: 500, PauseMs: pauseMs}
 }
 
-func (r *rig) normal(t *testing.T, env Environment, isSplittable bool) {
+// withBeamsBoot has TaskManagers start Beam's own boot program.
+func withBeamsBoot(t *testing.T, cfg Config) Config {
+	t.Helper()
+	cfg.Boot, cfg.WorkerDir = filepath.Join(t.TempDir(), "boot"), t.TempDir()
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", cfg.Boot, "github.com/apache/beam/sdks/v2/go/container").CombinedOutput()
+	if err != nil {
+		t.Fatalf("build Beam's boot program: %v\n%s", err, out)
+	}
+	return cfg
+}
+
+func (r *rig) normal(t *testing.T, cfg Config, isSplittable bool) {
 	j := newJob(t, 50_000, 50)
 	j.IsSplittable = isSplittable
-	running := submit(t, r.config(t, env), j)
+	running := submit(t, cfg, j)
 	awaitResult(t, running, j)
 	st, err := running.Status(t.Context())
 	if err != nil || st.State != Running || st.Restarts != 0 || st.Checkpoints.Completed < 2 || st.Checkpoints.LastBytes == 0 {

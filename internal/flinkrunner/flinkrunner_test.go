@@ -30,7 +30,7 @@ func TestValidate(t *testing.T) {
 	}{
 		{"ok", func(*Config) {}, nil},
 		{"nothing", func(c *Config) { *c = Config{} }, []string{"job_service: ", "rest: ", "name: ", "environment: "}},
-		{"no boot", func(c *Config) { c.Environment = Process }, []string{"boot: "}},
+		{"process", func(c *Config) { c.Environment = Process }, nil},
 		{"no pool", func(c *Config) { c.Environment = External }, []string{"worker_pool: "}},
 		{"secret in the worker's environment", func(c *Config) { c.WorkerEnv = map[string]string{"PGPASSWORD": "x"} }, []string{"worker_env: PGPASSWORD"}},
 		{"secret option", func(c *Config) { c.Options = map[string]any{"api_token": "x"} }, []string{"options: api_token"}},

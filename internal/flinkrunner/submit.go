@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -95,14 +96,10 @@ func translate(ctx context.Context, cfg Config, p *beam.Pipeline) (*pipepb.Pipel
 	}
 	urn, text, binary := graphx.URNEnvExternal, cfg.WorkerPool, os.DevNull // a running worker needs no program
 	if cfg.Environment == Process {
-		payload, err := protojson.Marshal(&pipepb.ProcessPayload{Command: cfg.Boot, Env: cfg.WorkerEnv})
-		if err != nil {
-			return nil, "", fmt.Errorf("describe the worker: %w", err)
+		if text, binary, err = processWorker(cfg); err != nil {
+			return nil, "", err
 		}
-		urn, text = graphx.URNEnvProcess, string(payload)
-		if binary, err = filepath.Abs(cfg.WorkerBinary); err != nil {
-			return nil, "", fmt.Errorf("find the worker's program: %w", err)
-		}
+		urn = graphx.URNEnvProcess
 	}
 	environment, err := graphx.CreateEnvironment(ctx, urn, func(context.Context) string { return text })
 	if err != nil {
@@ -116,6 +113,28 @@ func translate(ctx context.Context, cfg Config, p *beam.Pipeline) (*pipepb.Pipel
 		return nil, "", fmt.Errorf("read the worker's program: %w", err)
 	}
 	return model, binary, nil
+}
+
+// processWorker describes what a TaskManager starts, and names the program that is staged for it.
+func processWorker(cfg Config) (payload, staged string, err error) {
+	program, err := filepath.Abs(cfg.WorkerBinary)
+	if err != nil {
+		return "", "", fmt.Errorf("find the worker's program: %w", err)
+	}
+	command, env := cfg.Boot, map[string]string{}
+	staged = program
+	if command == "" {
+		command, staged = program, os.DevNull
+	}
+	maps.Copy(env, cfg.WorkerEnv)
+	if env[programVariable], err = programSum(program); err != nil {
+		return "", "", err
+	}
+	text, err := protojson.Marshal(&pipepb.ProcessPayload{Command: command, Env: env})
+	if err != nil {
+		return "", "", fmt.Errorf("describe the worker: %w", err)
+	}
+	return string(text), staged, nil
 }
 
 // submitOnce has the job server start the job, and finds it in the cluster.

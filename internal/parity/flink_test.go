@@ -6,12 +6,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,14 +18,13 @@ import (
 	"github.com/clickledger/clickledger/internal/devflink"
 	"github.com/clickledger/clickledger/internal/flinkrunner"
 	"github.com/clickledger/clickledger/internal/oracle"
+	"github.com/clickledger/clickledger/internal/servicestest"
 	"github.com/clickledger/clickledger/jobs/stream"
 	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 const (
-	// servicesVariable asks for the tests that need real services.
-	servicesVariable = "CLICKLEDGER_TEST_SERVICES"
 	// flinkFolderVariable names a folder for a cluster on the usual ports that is left running, for
 	// work on these tests.
 	flinkFolderVariable = "CLICKLEDGER_TEST_FLINK_DIR"
@@ -38,28 +35,19 @@ const (
 // flink is a running cluster.
 type flink struct {
 	cluster devflink.Config
-	boot    string
 	isKept  bool
 }
 
 func startFlink(t *testing.T) *flink {
 	t.Helper()
-	if os.Getenv(servicesVariable) != "1" {
-		t.Skip(servicesVariable + " is not 1: no real Flink is started")
-	}
+	servicestest.Need(t, servicestest.Flink)
 	f := &flink{cluster: devflink.Config{Dir: os.Getenv(flinkFolderVariable), Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}}
 	if f.isKept = f.cluster.Dir != ""; !f.isKept {
 		f.cluster.Dir = t.TempDir()
 		f.choosePorts(t)
 	}
-	f.boot = filepath.Join(t.TempDir(), "boot")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", f.boot, "github.com/apache/beam/sdks/v2/go/container").CombinedOutput()
-	if err != nil {
-		t.Fatalf("build Beam's boot program: %v\n%s", err, out)
-	}
 	f.up(t)
 	t.Cleanup(func() {
-		defer f.endBoots(t)
 		if f.isKept {
 			return
 		}
@@ -109,23 +97,11 @@ func pids(t *testing.T, words ...string) []int {
 	return found
 }
 
-// endBoots ends what a killed TaskManager has left of Beam's boot program: it hangs in its own logger.
-func (f *flink) endBoots(t *testing.T) {
-	t.Helper()
-	for _, pid := range pids(t, f.boot+"\x00") {
-		t.Logf("ended a boot program that was left, pid %d: %v", pid, syscall.Kill(pid, syscall.SIGKILL))
-	}
-}
-
 // config is a configuration for the cluster.
 func (f *flink) config(t *testing.T, environment flinkrunner.Environment) stream.FlinkConfig {
 	t.Helper()
-	cfg := stream.FlinkConfig{REST: f.cluster.RESTURL(), JobService: f.cluster.JobService(), Name: "parity", Environment: string(environment),
+	return stream.FlinkConfig{REST: f.cluster.RESTURL(), JobService: f.cluster.JobService(), Name: "parity", Environment: string(environment),
 		Parallelism: 2, CheckpointInterval: 2 * time.Second}
-	if environment == flinkrunner.Process {
-		cfg.Boot, cfg.WorkerDir = f.boot, t.TempDir()
-	}
-	return cfg
 }
 
 // newFlinkBed is a bed whose rows are in ClickHouse.

@@ -3,6 +3,7 @@ package parity
 import (
 	"context"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -125,7 +126,11 @@ func TestFlinkFaults(t *testing.T) {
 		r := newTrial(t, f, flinkrunner.Process)
 		r.start()
 		r.awaitCheckpoint()
-		workers := pids(t, "--worker=true", r.cfg.WorkerDir)
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		workers := pids(t, self+"\x00", "--provision_endpoint=")
 		if len(workers) == 0 {
 			t.Fatal("there is no worker to kill")
 		}
