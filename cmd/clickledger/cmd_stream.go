@@ -41,7 +41,7 @@ Runs until Ctrl-C and prints its totals.`,
 		Example: `  clickledger stream --log kafka://127.0.0.1:9092 --serving duckdb:///data/serving.duckdb
   clickledger stream --config clickledger.yaml --until-end --json
   clickledger stream --config clickledger.yaml --runner flink --flink-parallelism 2
-  clickledger stream --config clickledger.yaml --runner flink --flink-environment process --flink-boot /opt/beam/boot --detach`,
+  clickledger stream --config clickledger.yaml --runner flink --flink-environment process --detach`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runStream(a, cmd, streamFlags{untilEnd, detach, dryRun})

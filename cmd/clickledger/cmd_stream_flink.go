@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"regexp"
 	"strings"
@@ -115,14 +117,15 @@ type streamStatus struct {
 }
 
 func newStreamStatusCommand(a *app) *cobra.Command {
-	return newFlinkCommand(a, &cobra.Command{
+	cmd := newFlinkCommand(a, &cobra.Command{
 		Use:   "status [JOB]",
 		Short: "Say how the stream fares on Flink: state, checkpoints, load, counters",
 		Long: `Asks Flink for a job, by its name (default: flink.job) or ID. The counters are some
-seconds old and count from the job's last restart on.`,
+seconds old and count from the job's last restart on. With log and serving it also
+says how many records are not published yet, and up to when rows are.`,
 		Example: `  clickledger stream status
   clickledger stream status --flink-rest http://flink:8081 --json`,
-	}, func(ctx context.Context, _ *config.Config, job *flinkrunner.Job) error {
+	}, func(ctx context.Context, cfg *config.Config, job *flinkrunner.Job) error {
 		status, err := job.Status(ctx)
 		if err != nil {
 			return err
@@ -131,8 +134,33 @@ seconds old and count from the job's last restart on.`,
 		if err != nil {
 			return err
 		}
+		if err := addProgress(ctx, cfg, &counted); err != nil {
+			return err
+		}
 		return a.result(streamStatus{status, counted}, func(w io.Writer) error { return writeStatus(w, &status, &counted) })
 	})
+	addSettings(cmd, "serving_password_file")
+	addKafka(cmd)
+	return cmd
+}
+
+// addProgress adds what the log and the serving store say, where both are configured.
+func addProgress(ctx context.Context, cfg *config.Config, counted *stream.Stats) (err error) {
+	if cfg.Log == "" || cfg.Serving == "" {
+		return nil
+	}
+	store, err := openServing(ctx, cfg, slog.New(slog.DiscardHandler), false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	progress, err := store.LoadProgress(ctx)
+	if err != nil {
+		return err
+	}
+	counted.WatermarkMillis = progress.WatermarkMillis
+	counted.LagRecords, err = stream.Lag(ctx, cfg.Log, progress)
+	return err
 }
 
 func writeStatus(w io.Writer, s *flinkrunner.Status, counted *stream.Stats) error {
@@ -150,6 +178,10 @@ func writeStatus(w io.Writer, s *flinkrunner.Status, counted *stream.Stats) erro
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	if counted.LagRecords != stream.UnknownLag {
+		fmt.Fprintf(w, "%d records are not published yet; rows are complete to %s\n", counted.LagRecords,
+			time.UnixMilli(counted.WatermarkMillis).UTC().Format(time.RFC3339))
 	}
 	return writeTotals(w, counted)
 }

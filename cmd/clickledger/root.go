@@ -50,6 +50,7 @@ configuration, 3 discrepancies above the tolerance.`,
 		newMigrateCommand(a),
 		newArchiveCommand(a),
 		newStreamCommand(a),
+		newWorkerCommand(a),
 		newDevCommand(a),
 		newVersionCommand(a),
 	)

@@ -143,7 +143,7 @@ type Stats struct {
 	Rows        int64 `json:"rows_published"` // a row published twice counts twice
 	// WatermarkMillis is the published watermark, 0 before the first publication.
 	WatermarkMillis int64 `json:"watermark_millis"`
-	// LagRecords is how many records of the log are not read yet.
+	// LagRecords is how many records of the log are not read yet; on Flink, not published yet.
 	LagRecords int64 `json:"lag_records"`
 	// InvalidByRule counts invalid clicks by rule; a click that hit two counts for both.
 	InvalidByRule map[string]int64 `json:"invalid_by_rule"`

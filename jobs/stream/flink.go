@@ -252,30 +252,31 @@ func (s *session) progress(ctx context.Context) (serving.Progress, error) {
 
 // flinkStats are the counters of the job: of all its processes, or where it has but this one its own.
 func (s *session) flinkStats(ctx context.Context, job *flinkrunner.Job) (Stats, error) {
-	if s.cfg.Flink.Environment == string(flinkrunner.Loopback) {
-		st := s.stats()
-		if p := s.published.Load(); p != nil {
-			st.WatermarkMillis = p.WatermarkMillis
+	st := s.stats()
+	if s.cfg.Flink.Environment != string(flinkrunner.Loopback) {
+		var err error
+		if st, err = CountersOf(ctx, job); err != nil {
+			return st, err
 		}
-		return st, nil
 	}
-	st, err := CountersOf(ctx, job)
+	progress, err := s.progress(ctx)
 	if err != nil {
 		return st, err
 	}
-	progress, err := s.progress(ctx)
 	st.WatermarkMillis = progress.WatermarkMillis
+	st.LagRecords, err = lagOf(ctx, s.client, progress)
 	return st, err
 }
 
-// CountersOf reads the counters of a job on Flink; see flinkrunner.Job.Counters for what they are worth.
+// CountersOf reads the counters of a job on Flink; see flinkrunner.Job.Counters for what they are worth. The
+// watermark and the lag are none of them.
 func CountersOf(ctx context.Context, job *flinkrunner.Job) (Stats, error) {
 	fields := func(st *Stats) map[string]*int64 {
 		return map[string]*int64{"records": &st.Records, "dead_letters": &st.DeadLetters, "rows_published": &st.Rows,
 			"spend_micros": &st.SpendMicros, "billable_clicks": &st.Billable, "duplicate_clicks": &st.Duplicates,
 			"invalid_clicks": &st.Invalid, "late_clicks": &st.Late}
 	}
-	st := Stats{InvalidByRule: map[string]int64{}}
+	st := Stats{InvalidByRule: map[string]int64{}, LagRecords: UnknownLag}
 	var names []string
 	for name := range fields(&st) {
 		names = append(names, counterSpace+"."+name)
