@@ -30,6 +30,11 @@ RACE_PKG ?= ./internal/... ./jobs/...
 SERVICES_PKG ?= ./cmd/clickledger ./internal/clickhouseio ./internal/dedupredis ./internal/devflink ./internal/flinkrunner \
   ./internal/objectstore ./internal/parity ./jobs/archive ./jobs/batch
 
+# A package's tests with services are ended after SERVICES_TIMEOUT. With SERVICES_MINUTES no such test begins later than so
+# many minutes after the first: those that are left skip and say so.
+SERVICES_TIMEOUT ?= 20m
+SERVICES_MINUTES ?=
+
 export CGO_ENABLED := 1
 
 .PHONY: help
@@ -92,9 +97,9 @@ sql-check: check-tools ## run every SQL file on a real PostgreSQL and DuckDB
 
 .PHONY: test-services
 test-services: check-tools $(GOTESTSUM) ## run the tests that need real services, which they fetch and start
-	CLICKLEDGER_TEST_SERVICES=1 $(GOTESTSUM) --format testname \
-	  --post-run-command 'bash scripts/test-summary.sh' \
-	  -- -count=1 -p 1 -timeout $(TEST_TIMEOUT) $(SERVICES_PKG)
+	CLICKLEDGER_TEST_SERVICES=1 CLICKLEDGER_TEST_SERVICES_UNTIL=$(if $(SERVICES_MINUTES),$$(($$(date +%s) + 60 * $(SERVICES_MINUTES)))) \
+	  $(GOTESTSUM) --format testname --post-run-command 'bash scripts/test-summary.sh' \
+	  -- -count=1 -p 1 -timeout $(SERVICES_TIMEOUT) $(SERVICES_PKG)
 
 .PHONY: dev-up
 dev-up: build ## start Kafka, ClickHouse, S3, Redis and PostgreSQL on this machine, without Docker

@@ -8,11 +8,13 @@ import (
 
 	"github.com/clickledger/clickledger/internal/config"
 	"github.com/clickledger/clickledger/internal/devservices"
+	"github.com/clickledger/clickledger/internal/servicestest"
 )
 
 // TestServicesDevFlink: Flink comes up where it is named, is brought back after kill -9, is seen without
 // being named, and goes down with the rest.
 func TestServicesDevFlink(t *testing.T) {
+	servicestest.Need(t, servicestest.Flink)
 	r := newDevRig(t)
 	dev := func(command string, more ...string) (code int, flink *devservices.State) {
 		t.Helper()

@@ -20,11 +20,10 @@ import (
 
 	"github.com/clickledger/clickledger/internal/config"
 	"github.com/clickledger/clickledger/internal/devservices"
+	"github.com/clickledger/clickledger/internal/servicestest"
 )
 
 const (
-	// servicesVariable is 1 where tests may fetch and start real services.
-	servicesVariable = "CLICKLEDGER_TEST_SERVICES"
 	// testBase is apart from the ports of a developer's own services.
 	testBase = 31000
 )
@@ -41,9 +40,7 @@ func newDevRig(t *testing.T) *devRig { return newDevRigAt(t, testBase) }
 // newDevRigAt is newDevRig on other ports, for a test that may run beside those on testBase.
 func newDevRigAt(t *testing.T, base int) *devRig {
 	t.Helper()
-	if os.Getenv(servicesVariable) != "1" {
-		t.Skip(servicesVariable + " is not 1: no real services are started")
-	}
+	servicestest.Need(t, "kafka", "clickhouse", "s3", "redis")
 	dir, err := os.MkdirTemp("", "clickledger-dev-")
 	if err != nil {
 		t.Fatal(err)

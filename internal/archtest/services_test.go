@@ -11,7 +11,7 @@ import (
 )
 
 // needsServices matches what a test contains that starts real services.
-var needsServices = regexp.MustCompile(`"CLICKLEDGER_TEST_SERVICES"|/internal/(clickhousetest|redistest|s3test)"`)
+var needsServices = regexp.MustCompile(`"CLICKLEDGER_TEST_SERVICES"|/internal/(clickhousetest|redistest|s3test|servicestest)"`)
 
 // TestServicesPackages compares the packages that `make test-services` runs with those whose tests
 // need real services.

@@ -19,10 +19,8 @@ import (
 	"time"
 
 	"github.com/clickledger/clickledger/internal/devservices"
+	"github.com/clickledger/clickledger/internal/servicestest"
 )
-
-// Variable allows tests to fetch and start services. Without it they are skipped.
-const Variable = "CLICKLEDGER_TEST_SERVICES"
 
 // recorder, as the first argument, makes the test binary the recorder of a service.
 const recorder = "clickhousetest-record"
@@ -75,7 +73,7 @@ func RecordIfAsked() {
 // Shared returns the one server of the package's tests.
 func Shared(t testing.TB) *Server {
 	t.Helper()
-	skipUnlessAllowed(t)
+	servicestest.Need(t, "clickhouse")
 	once.Do(func() { shared, errShared = start() })
 	if errShared != nil {
 		t.Fatal(errShared)
@@ -86,7 +84,7 @@ func Shared(t testing.TB) *Server {
 // Start returns a server of the test's own, which it may kill.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	skipUnlessAllowed(t)
+	servicestest.Need(t, "clickhouse")
 	s, err := start()
 	if err != nil {
 		t.Fatal(err)
@@ -97,13 +95,6 @@ func Start(t testing.TB) *Server {
 		}
 	})
 	return s
-}
-
-func skipUnlessAllowed(t testing.TB) {
-	t.Helper()
-	if os.Getenv(Variable) != "1" {
-		t.Skipf("%s is not 1: no ClickHouse to test with", Variable)
-	}
 }
 
 // URL returns the URL of a database that no other test uses.

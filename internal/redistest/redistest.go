@@ -6,16 +6,14 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-)
 
-// Variable allows tests to start services. Without it they are skipped.
-const Variable = "CLICKLEDGER_TEST_SERVICES"
+	"github.com/clickledger/clickledger/internal/servicestest"
+)
 
 const (
 	binary      = "redis-server"
@@ -35,15 +33,10 @@ type Server struct {
 }
 
 // Start starts a server and ends it with the test, which is skipped where services are not allowed
-// or Redis is not installed.
+// or Redis can be neither found nor installed.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
-	if os.Getenv(Variable) != "1" {
-		tb.Skipf("needs a real Redis: set %s=1", Variable)
-	}
-	if _, err := exec.LookPath(binary); err != nil {
-		tb.Skipf("needs a real Redis: %s is not installed", binary)
-	}
+	servicestest.Need(tb, "redis")
 	port, err := freePort(tb.Context())
 	if err != nil {
 		tb.Fatal(err)

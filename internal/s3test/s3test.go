@@ -16,11 +16,10 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/clickledger/clickledger/internal/devservices"
+	"github.com/clickledger/clickledger/internal/servicestest"
 )
 
 const (
-	// Variable allows tests to fetch and start services.
-	Variable = "CLICKLEDGER_TEST_SERVICES"
 	// Place names a bucket and prefix of a service of one's own, s3://bucket/prefix, with endpoint and
 	// keys in the standard environment. It is taken where it is set.
 	Place = "CLICKLEDGER_TEST_S3"
@@ -48,9 +47,10 @@ func Start(tb testing.TB) *Service {
 	if place := os.Getenv(Place); place != "" {
 		return &Service{URL: place + "/" + prefix, tb: tb}
 	}
-	if os.Getenv(Variable) != "1" {
-		tb.Skipf("neither %s is 1 nor %s is set: no S3 service to test with", Variable, Place)
+	if os.Getenv(servicestest.Variable) != "1" {
+		tb.Skipf("neither %s is 1 nor %s is set: no S3 service to test with", servicestest.Variable, Place)
 	}
+	servicestest.Need(tb, "s3")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
