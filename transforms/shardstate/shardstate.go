@@ -111,13 +111,13 @@ type cacheKey struct {
 	key           int64
 }
 
-// cached is a built core and the token of the state that it equals.
+// cached holds a core while no step works on it.
 type cached struct {
 	mu sync.Mutex
 	built
 }
 
-// built is a core and what is known of its log.
+// built is a core, the token of the state that it equals, and what is known of its log.
 type built struct {
 	core     Core
 	token    []byte
@@ -147,45 +147,62 @@ func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]
 		return fmt.Errorf("%s key %d: read token: %w", operator, key, err)
 	}
 	entry, _ := caches.LoadOrStore(cacheKey{cfg.RunID, operator, key}, &cached{})
-	c := entry.(*cached)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
+	var c built
+	switch taken, ok := entry.(*cached).take(have); {
 	case !exists:
-		c.built = built{core: fresh()}
-	case c.core != nil && bytes.Equal(c.token, have):
+		c.core = fresh()
+	case ok:
+		c = taken
 	case cfg.isLogless():
 		return fmt.Errorf("%s key %d: %w", operator, key, errLost)
 	default:
-		if err := rebuild(c, sp, log, fresh(), apply); err != nil {
+		if err := rebuild(&c, sp, log, fresh(), apply); err != nil {
 			return fmt.Errorf("%s key %d: rebuild: %w", operator, key, err)
 		}
 	}
 	if err := apply(c.core.(C), data, true); err != nil {
-		c.core = nil
 		return err
 	}
-	if cfg.NoLog && isEnded(c.core) {
-		c.core = nil // the next key's takes its place
+	if !cfg.isLogless() {
+		if err := c.record(sp, log, data); err != nil {
+			return fmt.Errorf("%s key %d: write state: %w", operator, key, err)
+		}
 	}
-	if cfg.isLogless() && exists {
-		return nil // the cell holds the token of this core's first block
+	if !cfg.isLogless() || !exists { // else the cell holds the token of this core's first block
+		c.token = make([]byte, 16)
+		_, _ = rand.Read(c.token) // never fails
+		if err := token.Write(sp, c.token); err != nil {
+			return fmt.Errorf("%s key %d: write token: %w", operator, key, err)
+		}
 	}
-	c.token = make([]byte, 16)
-	_, _ = rand.Read(c.token) // never fails
-	if cfg.isLogless() {
-		return token.Write(sp, c.token)
+	if !cfg.NoLog || !isEnded(c.core) {
+		entry.(*cached).put(c)
 	}
-	if err := c.record(sp, log, data); err != nil {
-		c.core = nil
-		return fmt.Errorf("%s key %d: write state: %w", operator, key, err)
+	return nil
+}
+
+// take gives the caller the core that equals the state of the token; it has it alone. A step does not
+// hold the lock: in a worker whose runner has died it may hang for ever, and where the next worker is in the same process
+// it must not wait for that one.
+func (c *cached) take(token []byte) (b built, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.core == nil || !bytes.Equal(c.token, token) {
+		return built{}, false
 	}
-	return token.Write(sp, c.token)
+	b, c.built = c.built, built{}
+	return b, true
+}
+
+func (c *cached) put(b built) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.built = b
 }
 
 // record appends the block to the log, or folds the log into a snapshot when it has grown as
 // large as the snapshot that it would save.
-func (c *cached) record(sp state.Provider, log state.Bag[[]byte], data []byte) error {
+func (c *built) record(sp state.Provider, log state.Bag[[]byte], data []byte) error {
 	if isEnded(c.core) {
 		return log.Clear(sp)
 	}
@@ -206,7 +223,7 @@ func (c *cached) record(sp state.Provider, log state.Bag[[]byte], data []byte) e
 	return nil
 }
 
-func (c *cached) add(sp state.Provider, log state.Bag[[]byte], kind byte, data []byte) error {
+func (c *built) add(sp state.Provider, log state.Bag[[]byte], kind byte, data []byte) error {
 	segment := make([]byte, 0, len(data)+9)
 	segment = binary.BigEndian.AppendUint64(append(segment, kind), uint64(c.segments))
 	c.segments++
@@ -219,7 +236,7 @@ var errLost = errors.New("the state was in memory alone, and is lost")
 var errSegment = errors.New("malformed log segment")
 
 // rebuild restores the snapshot and applies the blocks that came after it.
-func rebuild[C Core](c *cached, sp state.Provider, log state.Bag[[]byte], core C,
+func rebuild[C Core](c *built, sp state.Provider, log state.Bag[[]byte], core C,
 	apply func(core C, data []byte, live bool) error) error {
 	segments, _, err := log.Read(sp)
 	if err != nil {
@@ -245,7 +262,7 @@ func rebuild[C Core](c *cached, sp state.Provider, log state.Bag[[]byte], core C
 			return err
 		}
 	}
-	c.built = built{core: core, snapshot: len(saved), segments: int64(len(segments))}
+	*c = built{core: core, snapshot: len(saved), segments: int64(len(segments))}
 	for _, s := range segments[blocks:] {
 		if err := apply(core, s[9:], false); err != nil {
 			return err

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
 )
 
 // TestNoLog: a core without a log begins anew with an empty state, is dropped at its end, and is an
@@ -38,6 +40,48 @@ func TestNoLog(t *testing.T) {
 	Forget(h.cfg.RunID)
 	if _, err := h.step([]byte("two")); !errors.Is(err, errLost) {
 		t.Errorf("got %v without the core, want %v", err, errLost)
+	}
+}
+
+// TestHangingStep: where a step hangs, because the runner that it belongs to has died, the key goes on
+// in another worker of this process from the state that was committed.
+func TestHangingStep(t *testing.T) {
+	t.Parallel()
+	for _, noLog := range []bool{false, true} {
+		h := newHarness(t, rand.New(rand.NewPCG(1, 1)), 0)
+		h.cfg.NoLog = noLog
+		if _, err := h.step([]byte("one")); err != nil {
+			t.Fatal(err)
+		}
+		h.commit()
+		zombie := *h.store
+		hangs, release, done := make(chan struct{}), make(chan struct{}), make(chan error)
+		go func() {
+			done <- Step(&zombie, state.MakeValueState[[]byte]("token"), state.MakeBagState[[]byte]("log"), h.cfg, "op", h.shard, []byte("two"),
+				func() *chainCore { return &chainCore{} }, func(c *chainCore, data []byte, _ bool) error {
+					close(hangs)
+					<-release
+					_, err := c.apply(data)
+					return err
+				})
+		}()
+		<-hangs
+		plain, blocks := &chainCore{}, []string{"two", "three"}
+		if noLog { // the runner begins anew
+			h.value, blocks = nil, []string{"one", "two", "three"}
+		} else {
+			_, _ = plain.apply([]byte("one"))
+		}
+		for _, data := range blocks {
+			want, _ := plain.apply([]byte(data))
+			if got, err := h.step([]byte(data)); err != nil || !slices.Equal(got, []string{want}) {
+				t.Errorf("no log %t: %s: got %v (%v), want %s", noLog, data, got, err, want)
+			}
+		}
+		close(release)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }
 
