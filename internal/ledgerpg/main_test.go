@@ -127,6 +127,11 @@ func charge(advertiserID string, micros, clicks int64) Charge {
 	return Charge{AdvertiserID: advertiserID, SpendMicros: money.Micros(micros), Clicks: clicks}
 }
 
+func receipt(kind, advertiserID string, day time.Time, micros int64, reference, reason string) Receipt {
+	return Receipt{Kind: kind, AdvertiserID: advertiserID, Date: day, Currency: "USD", AmountMicros: money.Micros(micros),
+		Reference: reference, Reason: reason, RunID: "hand"}
+}
+
 func (f *fixture) post(request PostRequest) PostResult {
 	f.t.Helper()
 	result, err := f.ledger.Post(f.t.Context(), request)

@@ -15,6 +15,9 @@ import (
 	sqlpostgres "github.com/clickledger/clickledger/sql/postgres"
 )
 
+// setSize is how many advertisers are joined as a set rather than one by one.
+const setSize = 1000
+
 // maxLimitEvents bounds PostResult.LimitEvents; all are in advertiser_events.
 const maxLimitEvents = 1000
 
@@ -209,8 +212,13 @@ func stageRequest(ctx context.Context, tx pgx.Tx, request PostRequest) error {
 	if _, err := tx.CopyFrom(ctx, pgx.Identifier{"held_stage"}, columns[:1], held); err != nil {
 		return fmt.Errorf("stage held advertisers: %w", err)
 	}
-	// Without figures the planner takes a million rows for a thousand.
-	for _, statement := range []string{"analyze charge_stage", "analyze held_stage"} {
+	// Without figures the planner takes a million rows for a thousand. Those of the ledger's own tables
+	// are old after a large posting: sets are joined as sets whatever they say.
+	statements := []string{"analyze charge_stage", "analyze held_stage"}
+	if len(request.Charges) >= setSize {
+		statements = append(statements, "set local enable_nestloop = off")
+	}
+	for _, statement := range statements {
 		if _, err := tx.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("analyse the stage: %w", err)
 		}

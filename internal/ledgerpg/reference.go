@@ -35,12 +35,12 @@ type Receipt struct {
 	AdvertiserID string
 	// Date is any instant of its UTC day. In a closed period it is booked on the first open day.
 	Date time.Time
-	// Currency is needed for an advertiser who was never billed; else it has to be his.
+	// Currency is that of an advertiser who was never billed; else it is his own.
 	Currency string
 	// AmountMicros is above 0, in whole cents.
 	AmountMicros money.Micros
-	// Reference is its identity for the advertiser: posting it again does nothing, posting it with
-	// another amount, date or reason is a conflict.
+	// Reference is its identity for the advertiser: posting it again, on whatever date, does nothing;
+	// posting it with another amount or reason is a conflict.
 	Reference string
 	// Reason is needed for a credit.
 	Reason string
@@ -204,8 +204,6 @@ func currencyOf(ctx context.Context, tx pgx.Tx, advertiserID, wanted string) (st
 		return "", fmt.Errorf("currency %q is not an ISO 4217 code: %w", wanted, ErrInvalid)
 	case billed == "":
 		return wanted, nil
-	case wanted != "" && wanted != billed:
-		return "", fmt.Errorf("the advertiser is billed in %s, not %s: %w", billed, wanted, ErrConflict)
 	}
 	return billed, nil
 }

@@ -116,6 +116,8 @@ type Report struct {
 	PostedMicros  int64 `json:"posted_micros"`
 	// SuspenseMicros is the part of this posting that belongs to advertisers who are not registered.
 	SuspenseMicros int64 `json:"suspense_micros"`
+	// LimitEvents are advertisers whose balance crossed the credit limit by this posting.
+	LimitEvents []LimitEvent `json:"limit_events,omitempty"`
 	// LedgerMicros is what the ledger holds for the day afterwards; debits and credits are over all days.
 	LedgerMicros       int64 `json:"ledger_micros"`
 	LedgerDebitMicros  int64 `json:"ledger_debit_micros"`
@@ -130,6 +132,14 @@ type Bill struct {
 	AdvertiserID string `json:"advertiser_id"`
 	Clicks       int64  `json:"clicks"`
 	SpendMicros  int64  `json:"spend_micros"`
+}
+
+// LimitEvent says that an advertiser's balance went below the credit limit, or came back.
+type LimitEvent struct {
+	AdvertiserID      string `json:"advertiser_id"`
+	Kind              string `json:"kind"`    // limit_crossed or limit_cleared
+	Balance           string `json:"balance"` // decimal, negative for what is owed
+	CreditLimitMicros int64  `json:"credit_limit_micros"`
 }
 
 // Check is one condition of the gate.

@@ -17,6 +17,7 @@ import (
 	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/internal/reconcileduck"
 	"github.com/clickledger/clickledger/jobs/archive"
+	"github.com/clickledger/clickledger/jobs/batch"
 	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/schemas/serving"
 )
@@ -245,11 +246,13 @@ func (r *run) audit(ctx context.Context, rep *Report, advertisers []reconcileduc
 
 func (r *run) post(ctx context.Context, rep *Report, advertisers []reconcileduck.Advertiser) error {
 	request := ledgerpg.PostRequest{BillingDate: r.cfg.Date, Currency: r.cfg.Currency, PolicyHash: r.cfg.Policy.Hash(),
-		RunID: r.cfg.RunID, Held: rep.HeldAdvertisers, DryRun: r.cfg.DryRun}
+		RunID: r.cfg.RunID, Held: rep.HeldAdvertisers, DryRun: r.cfg.DryRun,
+		Result: rep.Result, ResultHash: r.batch.Outputs[batch.MinutesFile], CutAt: rep.Cut}
 	for i := range advertisers {
-		if a := &advertisers[i]; a.Batch.BillableClicks > 0 {
+		if a := &advertisers[i]; a.Batch.BillableClicks > 0 || a.Batch.InvalidClicks > 0 {
 			request.Charges = append(request.Charges, ledgerpg.Charge{AdvertiserID: a.ID,
-				SpendMicros: money.Micros(a.Batch.SpendMicros), Clicks: a.Batch.BillableClicks})
+				SpendMicros: money.Micros(a.Batch.SpendMicros), Clicks: a.Batch.BillableClicks,
+				InvalidClicks: a.Batch.InvalidClicks})
 		}
 	}
 	posted, err := r.deps.Ledger.Post(ctx, request)
@@ -258,6 +261,10 @@ func (r *run) post(ctx context.Context, rep *Report, advertisers []reconcileduck
 	}
 	rep.IsPosted, rep.PostedEntries = !r.cfg.DryRun, posted.PostedEntries
 	rep.PostedMicros, rep.SuspenseMicros = int64(posted.DeltaMicros), int64(posted.SuspenseMicros)
+	for _, event := range posted.LimitEvents {
+		rep.LimitEvents = append(rep.LimitEvents, LimitEvent{AdvertiserID: event.AdvertiserID, Kind: event.Kind,
+			Balance: money.FormatDecimal4(event.BalanceDecimal4), CreditLimitMicros: int64(event.CreditLimitMicros)})
+	}
 	days, err := r.deps.Ledger.DayTotals(ctx, r.cfg.Date)
 	if err != nil {
 		return err

@@ -180,13 +180,12 @@ return kind || '/' || left(
 
 -- +goose StatementBegin
 create function ledger_reference_hash(
-    idempotency_key text, billing_date date, currency text, amount_micros bigint,
-    original_entry_id bigint, reason text
+    idempotency_key text, currency text, amount_micros bigint, original_entry_id bigint, reason text
 ) returns varchar(64)
 language sql stable parallel safe
 return encode(sha256(convert_to(concat_ws(
-    e'\x1f', 'clickledger.reference.v1', idempotency_key, billing_date - date '2000-01-01',
-    currency, amount_micros, coalesce(original_entry_id, 0), coalesce(reason, e'\x1e')
+    e'\x1f', 'clickledger.reference.v1', idempotency_key, currency, amount_micros,
+    coalesce(original_entry_id, 0), coalesce(reason, e'\x1e')
 ), 'UTF8')), 'hex');
 -- +goose StatementEnd
 
@@ -210,7 +209,7 @@ return concat(
 -- +goose Down
 drop function ledger_description(text, date, date, text, bigint, text, text);
 drop function lock_ledger();
-drop function ledger_reference_hash(text, date, text, bigint, bigint, text);
+drop function ledger_reference_hash(text, text, bigint, bigint, text);
 drop function ledger_reference_key(text, text, text);
 drop function ledger_booking_date(date);
 drop function ledger_content_hash(

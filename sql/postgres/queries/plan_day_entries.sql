@@ -33,7 +33,7 @@ due as (
         d.*,
         a.id is null as is_suspense,
         r.account_id,
-        ledger_booking_date($1) as booking_date
+        (select ledger_booking_date($1)) as booking_date -- once, not once a row
     from delta as d
     left join advertisers as a on a.id = d.advertiser_id
     left join accounts as r
@@ -107,10 +107,11 @@ select
         else coalesce(n.account_id, (select max(account_id) from accounts) + n.opened)
     end,
     n.account_id is null and not n.is_suspense,
-    (
-        select account_id
-        from accounts
-        where account_kind = case n.kind when 'credit' then 'invalid_traffic' else 'revenue' end
-            and currency = $2
-    )
+    -- Each account is looked up once, not once a row.
+    case n.kind
+        when 'credit' then (
+            select account_id from accounts where account_kind = 'invalid_traffic' and currency = $2
+        )
+        else (select account_id from accounts where account_kind = 'revenue' and currency = $2)
+    end
 from numbered as n;

@@ -30,7 +30,7 @@ with keyed as (
 hashed as (
     select
         k.*,
-        ledger_reference_hash(k.idempotency_key, $3, $4, $5, $8, $7) as payload_hash
+        ledger_reference_hash(k.idempotency_key, $4, $5, $8, $7) as payload_hash
     from keyed as k
 )
 insert into entry_plan

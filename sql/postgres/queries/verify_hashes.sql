@@ -19,8 +19,7 @@ checked as (
                 e.idempotency_key, e.currency, e.amount_micros, e.day_micros, e.day_clicks, e.policy_hash
             )
             else ledger_reference_hash(
-                e.idempotency_key, e.billing_date, e.currency, e.amount_micros, e.original_entry_id,
-                e.reason
+                e.idempotency_key, e.currency, e.amount_micros, e.original_entry_id, e.reason
             )
         end as is_payload_wrong,
         e.entry_hash <> ledger_entry_hash(

@@ -1,0 +1,203 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/clickledger/clickledger/internal/ledgerpg"
+	"github.com/clickledger/clickledger/internal/objectstore"
+	"github.com/clickledger/clickledger/jobs/analyst"
+	"github.com/clickledger/clickledger/jobs/batch"
+)
+
+// problemsMax bounds the differences that a report names.
+const problemsMax = 100
+
+// Verifiable is what verification needs of the ledger.
+type Verifiable interface {
+	Verify(ctx context.Context) (ledgerpg.VerifyReport, error)
+	FindLink(ctx context.Context, linkHash string) (int64, error)
+	SettledResults(ctx context.Context, query ledgerpg.SettledQuery) ([]ledgerpg.SettledResult, error)
+	DayTotals(ctx context.Context, day time.Time) ([]ledgerpg.DayTotal, error)
+}
+
+// VerifyConfig says what to compare the ledger with, beside itself.
+type VerifyConfig struct {
+	// Archive holds the batch's results. Empty: they are not compared.
+	analyst.Config
+	// Head is the hash of a link that was noted before; empty checks none.
+	Head string
+}
+
+// Verification is the outcome of Verify.
+type Verification struct {
+	IsSound bool `json:"is_sound"`
+	ledgerpg.VerifyReport
+
+	// IsHeadFound: the chain still has the link that was asked for, HeadLinkID.
+	HeadLinkID  int64 `json:"head_link_id,omitempty"`
+	IsHeadFound *bool `json:"is_head_found,omitempty"`
+
+	// TiedDays are days whose entries were compared with the result that they were posted from,
+	// UntiedDays days whose settlement or archive does not have it.
+	TiedDays   int      `json:"tied_days"`
+	UntiedDays []string `json:"untied_days"`
+	// Differences name result files that were changed, and advertisers' days that are not what the
+	// result says; at most 100.
+	Differences     []string `json:"differences"`
+	DifferenceCount int      `json:"difference_count"`
+}
+
+// Verify recomputes the ledger, and compares each day with the batch's result that it was posted from.
+// What is wrong is in the report; an error means that verifying itself failed.
+func Verify(ctx context.Context, cfg VerifyConfig, ledger Verifiable) (_ *Verification, err error) {
+	v := &Verification{UntiedDays: []string{}, Differences: []string{}}
+	if v.VerifyReport, err = ledger.Verify(ctx); err != nil {
+		return nil, err
+	}
+	if cfg.Head != "" {
+		if v.HeadLinkID, err = ledger.FindLink(ctx, cfg.Head); err != nil {
+			return nil, err
+		}
+		isFound := v.HeadLinkID != 0
+		v.IsHeadFound = &isFound
+	}
+	if cfg.Archive != "" {
+		if err := v.tie(ctx, cfg, ledger); err != nil {
+			return nil, err
+		}
+	}
+	v.IsSound = v.OK() && v.DifferenceCount == 0 && (v.IsHeadFound == nil || *v.IsHeadFound)
+	return v, nil
+}
+
+func (v *Verification) differs(format string, args ...any) {
+	v.DifferenceCount++
+	if len(v.Differences) < problemsMax {
+		v.Differences = append(v.Differences, fmt.Sprintf(format, args...))
+	}
+}
+
+// tie compares every settled day with its result.
+func (v *Verification) tie(ctx context.Context, cfg VerifyConfig, ledger Verifiable) (err error) {
+	settled, err := ledger.SettledResults(ctx, ledgerpg.SettledQuery{First: time.Unix(0, 0), Last: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)})
+	if err != nil || len(settled) == 0 {
+		return err
+	}
+	db, err := analyst.Open(ctx, cfg.Config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	for _, r := range settled {
+		day := r.BillingDate.Format(time.DateOnly)
+		hasResult, err := holds(ctx, db.Store, r)
+		if err != nil {
+			return err
+		}
+		if !hasResult {
+			v.UntiedDays = append(v.UntiedDays, day)
+			continue
+		}
+		isIntact, err := v.tieFiles(ctx, db.Store, r)
+		if err != nil {
+			return err
+		}
+		if !isIntact {
+			continue
+		}
+		v.TiedDays++
+		if err := v.tieDay(ctx, db, ledger, r); err != nil {
+			return fmt.Errorf("tie %s: %w", day, err)
+		}
+	}
+	return nil
+}
+
+// tieFiles compares the result's files with their digests in its manifest, and that with the
+// settlement.
+func (v *Verification) tieFiles(ctx context.Context, store objectstore.Store, r ledgerpg.SettledResult) (bool, error) {
+	manifest, err := batch.LoadManifest(ctx, store, batch.RunKey{Prefix: r.Result + "/"})
+	if err != nil {
+		v.differs("%s/%s: %v", r.Result, batch.ManifestFile, err)
+		return false, ctx.Err()
+	}
+	isIntact := true
+	for _, name := range []string{batch.MinutesFile, batch.DecisionsFile, batch.DeadLettersFile} {
+		digest, err := digestOf(ctx, store, r.Result+"/"+name)
+		if err != nil {
+			return false, err
+		}
+		if digest != manifest.Outputs[name] {
+			v.differs("%s/%s: not what its manifest says", r.Result, name)
+			isIntact = isIntact && name != batch.MinutesFile
+		}
+	}
+	if r.ResultHash != nil && *r.ResultHash != manifest.Outputs[batch.MinutesFile] {
+		v.differs("%s/%s: not the rows that settlement %d posted", r.Result, batch.MinutesFile, r.SettlementID)
+		return false, nil
+	}
+	return isIntact, nil
+}
+
+// tieDay compares what the ledger holds for a day with the sums of the result's rows. Who was held is
+// as an earlier run left him.
+func (v *Verification) tieDay(ctx context.Context, db *analyst.Database, ledger Verifiable, r ledgerpg.SettledResult) error {
+	path, err := batch.LocalCopy(ctx, db.Store, r.Result+"/"+batch.MinutesFile, db.Dir)
+	if err != nil {
+		return err
+	}
+	bills := map[string]int64{}
+	err = each(ctx, db.Conn, "statement_bills", func(rows *sql.Rows) error {
+		var id string
+		var micros int64
+		err := rows.Scan(&id, &micros)
+		bills[id] = micros
+		return err
+	}, path, cutMillis(r))
+	if err != nil {
+		return err
+	}
+	totals, err := ledger.DayTotals(ctx, r.BillingDate)
+	if err != nil {
+		return err
+	}
+	day := r.BillingDate.Format(time.DateOnly)
+	isHeld := func(id string) bool { return slices.Contains(r.Held, id) }
+	for _, t := range totals {
+		if want := bills[t.AdvertiserID]; int64(t.SpendMicros) != want && !isHeld(t.AdvertiserID) {
+			v.differs("%s advertiser %s: the ledger holds %d micros, %s says %d", day, t.AdvertiserID, t.SpendMicros, r.Result, want)
+		}
+		delete(bills, t.AdvertiserID)
+	}
+	missing := make([]string, 0, len(bills))
+	for id := range bills {
+		if !isHeld(id) {
+			missing = append(missing, id)
+		}
+	}
+	slices.Sort(missing)
+	for _, id := range missing {
+		v.differs("%s advertiser %s: the ledger holds nothing, %s says %d", day, id, r.Result, bills[id])
+	}
+	return nil
+}
+
+// holds says whether the archive has a result as a whole: its manifest is written last.
+func holds(ctx context.Context, store objectstore.Store, r ledgerpg.SettledResult) (bool, error) {
+	if !strings.HasPrefix(r.Result, "results/") {
+		return false, nil // the batch wrote it elsewhere
+	}
+	objects, err := store.List(ctx, r.Result+"/")
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(objects, func(o objectstore.Object) bool {
+		return o.Key == r.Result+"/"+batch.ManifestFile
+	}), nil
+}
