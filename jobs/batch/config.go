@@ -6,6 +6,9 @@
 // slices by click_id. Pass 2 reads the day's clicks once, and the 1 h 10 s before it as history, spools
 // them into buckets by ad, and runs invalid traffic and the sums over one bucket at a time. The
 // output is a function of the archive and the policy: the same input gives the same bytes.
+//
+// The transforms run slice by slice on prism, in this process, or all slices at once on a Flink cluster
+// (docs/decisions/0012); what is read, and what is written, is the same.
 package batch
 
 import (
