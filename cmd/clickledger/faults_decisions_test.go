@@ -33,7 +33,8 @@ func (f *faults) checkDecisions(records int64) {
 	startJSON(f.T, f.env, &missing, "sql", `with late as (select distinct "partition", "offset" from decisions where is_late),
 			measured as (
 				select "partition", "offset", event_time,
-					max(received_at) over (partition by "partition" order by "offset" rows between unbounded preceding and 1 preceding) as before
+					max(date_trunc('milliseconds', received_at)) over (partition by "partition" order by "offset"
+						rows between unbounded preceding and 1 preceding) as before
 				from clicks)
 		select count(*) from measured anti join late using ("partition", "offset") where event_time < before - interval 2 seconds`)
 	if missing.Rows[0][0] != float64(0) {
