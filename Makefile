@@ -32,7 +32,7 @@ SERVICES_PKG ?= ./cmd/clickledger ./internal/clickhouseio ./internal/dedupredis 
 
 # A package's tests with services are ended after SERVICES_TIMEOUT. With SERVICES_MINUTES no such test begins later than so
 # many minutes after the first: those that are left skip and say so.
-SERVICES_TIMEOUT ?= 20m
+SERVICES_TIMEOUT ?= 30m
 SERVICES_MINUTES ?=
 
 export CGO_ENABLED := 1
