@@ -18,7 +18,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/clickledger/clickledger/internal/bench"
+	"github.com/clickledger/clickledger/internal/devflink"
+	"github.com/clickledger/clickledger/internal/devservices"
 )
+
+// flinkParallelism is that of the stream on Flink, whose cluster has two slots.
+const flinkParallelism = 2
 
 // serviceSettings are the flags of bench services.
 type serviceSettings struct {
@@ -63,7 +68,8 @@ a folder of its own, the stream, and a generator that keeps the offered rate in
 real time. Five times a second a marked click is written; how long it takes from
 its acknowledgement until a query finds its row is the freshness.`,
 		Example: `  make bench-services
-  bin/bench services --rates 11574 --seconds 30`,
+  bin/bench services --rates 11574 --seconds 30
+  bin/bench services --runner flink --rates 11574`,
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report, err := runServices(cmd.Context(), s)
@@ -117,7 +123,11 @@ func runServices(ctx context.Context, s serviceSettings) (_ *serviceReport, err 
 	if err := r.up(ctx); err != nil {
 		return nil, err
 	}
-	stream := exec.CommandContext(ctx, s.Program, append([]string{"stream", "--config", r.config, "--runner", s.Runner, "--json"}, s.Extra...)...)
+	args := []string{"stream", "--config", r.config, "--runner", s.Runner, "--json"}
+	if s.Runner == "flink" {
+		args = append(args, "--flink-parallelism", strconv.Itoa(flinkParallelism))
+	}
+	stream := exec.CommandContext(ctx, s.Program, append(args, s.Extra...)...)
 	var said bytes.Buffer
 	stream.Stdout, stream.Stderr = &said, os.Stderr
 	stream.Cancel = func() error { return stream.Process.Signal(os.Interrupt) }
@@ -169,9 +179,28 @@ func (r *serviceRun) up(ctx context.Context) error {
 			r.pids[s.Name] = s.PID
 		}
 	}
+	if r.Runner == "flink" {
+		if err := r.watchFlink(ctx); err != nil {
+			return err
+		}
+	}
 	r.config = up.Config
 	_, err = r.clickledger(ctx, "migrate", "--config", r.config, "--ledger", "", "--json")
 	return err
+}
+
+// watchFlink watches each process of the cluster in place of the one that dev up names.
+func (r *serviceRun) watchFlink(ctx context.Context) error {
+	state, err := devflink.Status(ctx, devflink.Config{Dir: filepath.Join(r.dir, "services", "data", "flink"),
+		RESTPort: r.PortBase + devservices.PortFlinkREST, JobPort: r.PortBase + devservices.PortFlinkJob})
+	if err != nil {
+		return err
+	}
+	delete(r.pids, "flink")
+	for _, p := range state.Processes {
+		r.pids[p.Name] = p.PID
+	}
+	return nil
 }
 
 func (r *serviceRun) clickledger(ctx context.Context, args ...string) ([]byte, error) {
