@@ -39,8 +39,8 @@ func command() *cobra.Command {
 		Short: "measure CPU per click of the bare loop, the stream, the batch and plain SQL",
 		Args:  cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if s.Clicks < 1 || s.Ads < 1 || s.Users < 1 || s.EventRate <= 0 || s.Threads < 1 {
-				return fmt.Errorf("--clicks, --ads, --users, --event-rate and --threads must be above zero")
+			if s.Clicks < 1 || s.Ads < 1 || s.Users < 1 || s.EventRate <= 0 || s.Threads < 1 || s.Advertisers < 1 {
+				return fmt.Errorf("--clicks, --ads, --users, --event-rate, --advertisers and --threads must be above zero")
 			}
 			s.SpanSeconds = float64(s.Clicks) / s.EventRate
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
@@ -74,10 +74,11 @@ func command() *cobra.Command {
 	f.IntVar(&s.Ads, "ads", 200_000, "ads that are clicked")
 	f.IntVar(&s.Users, "users", 500_000, "users that click")
 	f.Float64Var(&s.EventRate, "event-rate", 57_870, "clicks per second of event time; with --clicks it gives the time span")
+	f.IntVar(&s.Advertisers, "advertisers", 1_000_000, "advertisers of a posting to the ledger")
 	f.IntVar(&s.Threads, "threads", runtime.GOMAXPROCS(0), "threads of batch and SQL, and GOMAXPROCS of the stream")
 	f.StringVar(&s.Profile, "profile", "", "folder for pprof profiles of CPU and allocations of every phase")
 	f.StringVar(&out, "out", "bench.json", "file for the figures")
-	f.StringVar(&only, "only", "", "measure these alone: loop,stream,stream+rows,batch,sql; or stream-flink, which needs Java, pip and mvn")
+	f.StringVar(&only, "only", "", "measure these alone: loop,stream,stream+rows,batch,sql,post; or stream-flink, which needs Java, pip and mvn")
 	f.BoolVar(&asJSON, "json", false, "print the figures as JSON")
 	f.DurationVar(&timeout, "timeout", 10*time.Minute, "give up after so long")
 	c.AddCommand(phaseCommand(), servicesCommand())

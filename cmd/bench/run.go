@@ -25,7 +25,7 @@ const (
 // runAll prepares the log once in each form, then measures the ways one after the other.
 func runAll(ctx context.Context, s settings, only []string) (_ *bench.Report, err error) {
 	for _, name := range only {
-		if !slices.Contains([]string{nameLoop, nameStream, nameStreamRows, nameBatch, nameSQL, nameFlink}, name) {
+		if !slices.Contains([]string{nameLoop, nameStream, nameStreamRows, nameBatch, nameSQL, nameFlink, namePost}, name) {
 			return nil, fmt.Errorf("--only: there is no %q", name)
 		}
 	}
@@ -72,6 +72,11 @@ func runAll(ctx context.Context, s settings, only []string) (_ *bench.Report, er
 					return nil, err
 				}
 			}
+		}
+	}
+	if wanted(namePost) {
+		if report.Posting, err = s.post(ctx); err != nil {
+			return nil, err
 		}
 	}
 	report.Settings = s.Settings

@@ -14,6 +14,8 @@ import (
 type settings struct {
 	bench.Settings
 
+	Advertisers int `json:"advertisers"` // of a posting
+
 	Profile string `json:"profile"`
 	Dir     string `json:"dir"` // of everything that is written
 	URL     string `json:"url"` // of the broker

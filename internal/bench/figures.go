@@ -83,6 +83,7 @@ type Report struct {
 	Machine  Machine   `json:"machine"`
 	Figures  []Figures `json:"figures"`
 	Ratios   []Ratio   `json:"ratios"`
+	Posting  *Posting  `json:"posting,omitempty"`
 }
 
 // Compare adds the ratio of two ways, where both were measured.
@@ -121,6 +122,9 @@ func (r *Report) Check() error {
 // Write prints the report for people.
 func (r *Report) Write(out io.Writer) error {
 	s := r.Settings
+	if len(r.Figures) == 0 && r.Posting != nil {
+		return r.Posting.write(out)
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(out, "%d records of %.0f B over %d ads and %d users, %.0f/s for %.1f s of event time, %d partitions, seed %d\n",
 		s.Clicks, s.RecordBytes, s.Ads, s.Users, s.EventRate, s.SpanSeconds, s.Partitions, s.Seed)
@@ -139,5 +143,8 @@ func (r *Report) Write(out io.Writer) error {
 	for _, ratio := range r.Ratios {
 		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t\n", ratio.Name, ratio.CPU, ratio.Speed)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil || r.Posting == nil {
+		return err
+	}
+	return r.Posting.write(out)
 }
