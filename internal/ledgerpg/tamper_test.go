@@ -121,7 +121,7 @@ func TestAnyChangeIsNamed(t *testing.T) {
 		}
 		columns := columnsOf(f, table)
 		for _, row := range rowsOf(f, table, key) {
-			f.tamper(table, row, "delete from "+table+" where "+row.where)
+			f.tamper(row, "delete from "+table+" where "+row.where)
 			for column, kind := range columns {
 				change, ok := changes[kind]
 				if !ok {
@@ -130,7 +130,7 @@ func TestAnyChangeIsNamed(t *testing.T) {
 				if slices.Contains(key, column) {
 					change = strings.Replace(change, "+ 1", "+ 1000", 1) // no other row has that key
 				}
-				f.tamper(table, row, fmt.Sprintf("update %s set %s = %s where %s", table, column, fmt.Sprintf(change, column), row.where))
+				f.tamper(row, fmt.Sprintf("update %s set %s = %s where %s", table, column, fmt.Sprintf(change, column), row.where))
 			}
 			if testing.Short() && !slices.Contains([]string{"closed_periods", "advertisers"}, table) {
 				break // one row of each table
@@ -144,7 +144,7 @@ func TestAnyChangeIsNamed(t *testing.T) {
 type keyedRow struct{ where, name string }
 
 // tamper runs one statement with all guards off, verifies, and rolls back.
-func (f *fixture) tamper(table string, row keyedRow, statement string) {
+func (f *fixture) tamper(row keyedRow, statement string) {
 	f.t.Helper()
 	ctx := f.t.Context()
 	tx, err := f.admin.Begin(ctx)

@@ -247,15 +247,16 @@ func (s *Statement) day(ctx context.Context, db *analyst.Database, r ledgerpg.Se
 }
 
 // each runs a query and calls scan for every row.
-func each(ctx context.Context, conn *sql.Conn, query string, scan func(*sql.Rows) error, args ...any) error {
+func each(ctx context.Context, conn *sql.Conn, query string, scan func(*sql.Rows) error, args ...any) (err error) {
 	rows, err := conn.QueryContext(ctx, sqlduck.SQL(query), args...)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		if err := scan(rows); err != nil {
-			return errors.Join(err, rows.Close())
+			return err
 		}
 	}
-	return errors.Join(rows.Err(), rows.Close())
+	return rows.Err()
 }

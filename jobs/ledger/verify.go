@@ -76,7 +76,7 @@ func Verify(ctx context.Context, cfg VerifyConfig, ledger Verifiable) (_ *Verifi
 	return v, nil
 }
 
-func (v *Verification) differs(format string, args ...any) {
+func (v *Verification) differsf(format string, args ...any) {
 	v.DifferenceCount++
 	if len(v.Differences) < problemsMax {
 		v.Differences = append(v.Differences, fmt.Sprintf(format, args...))
@@ -124,7 +124,7 @@ func (v *Verification) tie(ctx context.Context, cfg VerifyConfig, ledger Verifia
 func (v *Verification) tieFiles(ctx context.Context, store objectstore.Store, r ledgerpg.SettledResult) (bool, error) {
 	manifest, err := batch.LoadManifest(ctx, store, batch.RunKey{Prefix: r.Result + "/"})
 	if err != nil {
-		v.differs("%s/%s: %v", r.Result, batch.ManifestFile, err)
+		v.differsf("%s/%s: %v", r.Result, batch.ManifestFile, err)
 		return false, ctx.Err()
 	}
 	isIntact := true
@@ -134,12 +134,12 @@ func (v *Verification) tieFiles(ctx context.Context, store objectstore.Store, r 
 			return false, err
 		}
 		if digest != manifest.Outputs[name] {
-			v.differs("%s/%s: not what its manifest says", r.Result, name)
+			v.differsf("%s/%s: not what its manifest says", r.Result, name)
 			isIntact = isIntact && name != batch.MinutesFile
 		}
 	}
 	if r.ResultHash != nil && *r.ResultHash != manifest.Outputs[batch.MinutesFile] {
-		v.differs("%s/%s: not the rows that settlement %d posted", r.Result, batch.MinutesFile, r.SettlementID)
+		v.differsf("%s/%s: not the rows that settlement %d posted", r.Result, batch.MinutesFile, r.SettlementID)
 		return false, nil
 	}
 	return isIntact, nil
@@ -171,7 +171,7 @@ func (v *Verification) tieDay(ctx context.Context, db *analyst.Database, ledger 
 	isHeld := func(id string) bool { return slices.Contains(r.Held, id) }
 	for _, t := range totals {
 		if want := bills[t.AdvertiserID]; int64(t.SpendMicros) != want && !isHeld(t.AdvertiserID) {
-			v.differs("%s advertiser %s: the ledger holds %d micros, %s says %d", day, t.AdvertiserID, t.SpendMicros, r.Result, want)
+			v.differsf("%s advertiser %s: the ledger holds %d micros, %s says %d", day, t.AdvertiserID, t.SpendMicros, r.Result, want)
 		}
 		delete(bills, t.AdvertiserID)
 	}
@@ -183,7 +183,7 @@ func (v *Verification) tieDay(ctx context.Context, db *analyst.Database, ledger 
 	}
 	slices.Sort(missing)
 	for _, id := range missing {
-		v.differs("%s advertiser %s: the ledger holds nothing, %s says %d", day, id, r.Result, bills[id])
+		v.differsf("%s advertiser %s: the ledger holds nothing, %s says %d", day, id, r.Result, bills[id])
 	}
 	return nil
 }
