@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
@@ -165,7 +166,7 @@ func (s *session) settle(ctx context.Context) error {
 func (s *session) count(ctx context.Context) error {
 	const decided = "select count(*)::bigint from decisions where "
 	type figure struct {
-		to    interface{ Store(int64) }
+		to    *atomic.Int64
 		query string
 	}
 	figures := []figure{
