@@ -60,19 +60,8 @@ func runAll(ctx context.Context, s settings, only []string) (_ *bench.Report, er
 			return nil, err
 		}
 	}
-	if wanted(nameBatch, nameSQL) {
-		archived, err := s.phase(ctx, phaseArchive)
-		if err != nil {
-			return nil, err
-		}
-		s.RecordBytes = archived.Bytes / float64(max(1, archived.Totals.Records))
-		for _, name := range []string{nameBatch, nameSQL} {
-			if wanted(name) {
-				if err := measure(name); err != nil {
-					return nil, err
-				}
-			}
-		}
+	if err := s.batches(ctx, wanted, measure); err != nil {
+		return nil, err
 	}
 	if wanted(namePost) {
 		if report.Posting, err = s.post(ctx); err != nil {
@@ -85,6 +74,26 @@ func runAll(ctx context.Context, s settings, only []string) (_ *bench.Report, er
 		report.Compare(pair[0], pair[1])
 	}
 	return report, report.Check()
+}
+
+// batches measures the batch and plain SQL over one archive.
+func (s *settings) batches(ctx context.Context, wanted func(...string) bool, measure func(string) error) error {
+	if !wanted(nameBatch, nameSQL) {
+		return nil
+	}
+	archived, err := s.phase(ctx, phaseArchive)
+	if err != nil {
+		return err
+	}
+	s.RecordBytes = archived.Bytes / float64(max(1, archived.Totals.Records))
+	for _, name := range []string{nameBatch, nameSQL} {
+		if wanted(name) {
+			if err := measure(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // streams measures the stream with and without a serving store, off one broker.

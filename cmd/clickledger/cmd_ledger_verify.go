@@ -10,7 +10,6 @@ import (
 
 	"github.com/clickledger/clickledger/internal/config"
 	"github.com/clickledger/clickledger/internal/ledgerpg"
-	"github.com/clickledger/clickledger/internal/money"
 	"github.com/clickledger/clickledger/jobs/ledger"
 )
 
@@ -152,7 +151,7 @@ func runLedgerClose(a *app, cmd *cobra.Command, text string, dryRun bool) error 
 		case dryRun:
 			done = "would be closed"
 		}
-		_, err := fmt.Fprintf(w, "%s %s: %d entries, %s\n%s\n", period.Month, done, period.Entries, money.Micros(period.AmountMicros), period.PeriodHash)
+		_, err := fmt.Fprintf(w, "%s %s: %d entries, %s\n%s\n", period.Month, done, period.Entries, period.AmountMicros, period.PeriodHash)
 		return err
 	})
 }
