@@ -86,6 +86,9 @@ type Block struct {
 	// Records are the clicks' records, whole. Only blocks that stay in one process have them.
 	Records []*Record
 
+	// Encoded is what the block was decoded from, of one that was.
+	Encoded []byte
+
 	// Slot is scratch space of the operator that works on the block.
 	Slot int32
 }

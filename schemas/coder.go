@@ -90,6 +90,7 @@ func (b *Block) Decode(data []byte) error {
 	if r.failed || len(r.rest) != 0 {
 		return errBlock
 	}
+	b.Encoded = data
 	return nil
 }
 

@@ -17,6 +17,9 @@ type RowBlock struct {
 	Unique       []int64
 	SpendMicros  []int64
 	Version      []int64 // records folded in
+
+	// Encoded is what the block was decoded from, of one that was.
+	Encoded []byte
 }
 
 // Len is the number of rows.
@@ -61,6 +64,7 @@ func (b *RowBlock) Decode(data []byte) error {
 	if r.failed || len(r.rest) != 0 {
 		return errBlock
 	}
+	b.Encoded = data
 	return nil
 }
 
@@ -106,4 +110,5 @@ func (b *RowBlock) Reset() {
 		*col = (*col)[:0]
 	}
 	b.RowKey = b.RowKey.reset()
+	b.Encoded = nil
 }

@@ -83,7 +83,9 @@ func flinkSettings(cfg Config) string {
 		{"state.checkpoints.num-retained", "2"},
 		// State is logs of large blocks that are cleared as a whole: levels would write them many times over,
 		// and keys that are hashes do not compress.
-		{"state.backend.rocksdb.compaction.style", "UNIVERSAL"},
+		{"state.backend.rocksdb.memory.managed", "false"},
+		{"state.backend.rocksdb.compaction.level.max-size-level-base", "1gb"},
+		{"state.backend.rocksdb.compaction.level.target-file-size-base", "256mb"},
 		{"state.backend.rocksdb.compression.per.level", "NO_COMPRESSION"},
 		{"state.savepoints.dir", cfg.SavepointDir()},
 		{"execution.checkpointing.interval", cfg.CheckpointInterval.String()},

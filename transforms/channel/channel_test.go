@@ -123,22 +123,24 @@ func checkEnd(t *testing.T, seed uint64, s *Set[*schemas.Block], chains, data []
 // reload saves a set and goes on with what was saved.
 func reload(t *testing.T, s *Set[*schemas.Block]) *Set[*schemas.Block] {
 	t.Helper()
-	encode := func(b *schemas.Block) []byte { return b.Append(nil) }
 	var w snapshot.Writer
-	s.Save(&w, encode)
+	s.Save(&w)
 	loaded := New(header)
 	r := snapshot.Reader{Rest: w.Buf}
-	err := loaded.Load(&r, func(data []byte) (*schemas.Block, error) {
-		b := new(schemas.Block)
-		return b, b.Decode(data)
-	})
-	if err != nil || r.Err() != nil {
-		t.Fatalf("load: %v, %v", err, r.Err())
+	loaded.Load(&r)
+	if r.Err() != nil {
+		t.Fatalf("load: %v", r.Err())
+	}
+	held := s.AppendHeld(nil)
+	for _, b := range held {
+		if loaded.Restore(b) {
+			t.Fatal("a held block was ready before")
+		}
 	}
 	var again snapshot.Writer
-	loaded.Save(&again, encode)
-	if !bytes.Equal(again.Buf, w.Buf) {
-		t.Fatal("a loaded set is saved as other bytes")
+	loaded.Save(&again)
+	if !bytes.Equal(again.Buf, w.Buf) || !slices.Equal(loaded.AppendHeld(nil), held) {
+		t.Fatal("a loaded set is another one")
 	}
 	return loaded
 }

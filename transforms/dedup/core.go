@@ -9,6 +9,7 @@ package dedup
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/claim"
@@ -30,15 +31,25 @@ const (
 // entry is what is remembered of a click_id: it holds the owning position, so that a record that
 // comes again is recognised as itself.
 type entry struct {
-	winner  schemas.Position
 	anchor  int64 // received_at from which the time to live counts, Unix microseconds
+	offset  int64 // of the winner
 	content uint64
+	// The winner's partition, and the log time of the last copy in seconds: what is older than the
+	// map's span does not count, whether the map has dropped it yet or not.
+	partition int32
+	seconds   uint32
+}
+
+func (e *entry) winner() schemas.Position {
+	return schemas.Position{Partition: e.partition, Offset: e.offset}
 }
 
 // Core is the state of one shard. It is not safe for concurrent use.
 type Core struct {
 	// OwnsBlocks makes the core free the blocks that it was given when it is done with them.
 	OwnsBlocks bool
+	// KeepsJournal has Journal tell what the core learns.
+	KeepsJournal bool
 
 	policy *policy.Policy
 	mode   Mode
@@ -51,6 +62,9 @@ type Core struct {
 	shared   *shared // nil where the core's own memory decides alone
 	ready    []*schemas.Block
 	done     []*schemas.Block
+	lastLog  int64 // log time of the newest that was remembered
+	judgedTo int64 // log time up to which clicks had their turn
+	journal  journal
 }
 
 // queue holds the clicks of one channel that wait for their turn.
@@ -65,7 +79,7 @@ func NewCore(p *policy.Policy, mode Mode, self, shards int32) *Core {
 	if mode == Sliding {
 		span = SpanMillis(p)
 	}
-	return &Core{policy: p, mode: mode, self: self, channels: channel.New(header),
+	return &Core{policy: p, mode: mode, self: self, channels: channel.New(header), judgedTo: schemas.MinWatermark,
 		seen: expiring.New[entry](span), outbox: channel.NewOutbox(self, shards, shards, schemas.ForIP|schemas.ForUser|schemas.ForSink)}
 }
 
@@ -99,7 +113,12 @@ func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)
 		c.channels.Pass(b)
 	}
 	clear(c.ready)
-	c.merge(c.channels.Log())
+	limit := c.channels.Log()
+	if c.KeepsJournal && limit < c.judgedTo {
+		c.cut()
+	}
+	c.merge(limit)
+	c.judgedTo = limit
 	if err := c.settle(); err != nil {
 		return err
 	}
@@ -185,20 +204,34 @@ func (c *Core) keepMicros(eventMillis int64) int64 {
 func (c *Core) remember(b *schemas.Block, i int) claim.Owner {
 	now, pos := b.ReceivedMicros[i], b.Position(i)
 	e, found := c.seen.Get(b.ClickKey[i])
+	if found && int64(logSeconds(b.LogMillisColumn[i]))-int64(e.seconds) > c.seen.Span()/1000 {
+		found = false // the map forgets later than it may
+	}
 	switch {
-	case found && e.winner == pos:
+	case found && e.winner() == pos:
 		// The winner itself, delivered again: it stays the winner.
 	case found && now-e.anchor <= c.keepMicros(b.EventMillis[i]):
 		if c.mode == Sliding {
-			e.anchor = max(e.anchor, now)
-			c.seen.Put(b.ClickKey[i], e, b.LogMillisColumn[i])
+			e.anchor, e.seconds = max(e.anchor, now), logSeconds(b.LogMillisColumn[i])
+			c.put(b, i, e)
 		}
 	default:
-		e = entry{winner: pos, anchor: now, content: b.ContentHash[i]}
-		c.seen.Put(b.ClickKey[i], e, b.LogMillisColumn[i])
+		e = entry{partition: pos.Partition, offset: pos.Offset, anchor: now, content: b.ContentHash[i],
+			seconds: logSeconds(b.LogMillisColumn[i])}
+		c.put(b, i, e)
 	}
-	return claim.Owner{Position: e.winner, Content: e.content}
+	return claim.Owner{Position: e.winner(), Content: e.content}
 }
+
+func (c *Core) put(b *schemas.Block, i int, e entry) {
+	c.seen.Put(b.ClickKey[i], e, b.LogMillisColumn[i])
+	if c.KeepsJournal {
+		c.journal.put(b.ClickKey[i], e, b.LogMillisColumn[i])
+	}
+}
+
+// logSeconds is a log time as an entry keeps it.
+func logSeconds(millis int64) uint32 { return uint32(min(max(millis/1000, 0), math.MaxUint32)) }
 
 // mark makes a click that another one owns its duplicate.
 func mark(b *schemas.Block, i int, owner claim.Owner) {

@@ -126,7 +126,7 @@ func TestVerdictsDependOnTheLogAlone(t *testing.T) {
 					conflicts++
 				}
 			}
-			checkSnapshots(t, seed, fresh, interleave(rng, chains))
+			checkRebuilding(t, seed, fresh, interleave(rng, chains))
 		}
 	}
 	if duplicates < 100 || conflicts < 100 {

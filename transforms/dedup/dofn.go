@@ -33,8 +33,9 @@ func ByClickID(s beam.Scope, cfg Config, blocks beam.PCollection) beam.PCollecti
 		panic("dedup: a store remembers as the stream does")
 	}
 	s = s.Scope("dedup.ByClickID")
-	return beam.ParDo(s, &dedupFn{Config: cfg.Config, Mode: cfg.Mode, Store: cfg.Store,
-		Token: state.MakeValueState[[]byte]("token"), Log: state.MakeBagState[[]byte]("log")}, blocks)
+	fn := &dedupFn{Config: cfg.Config, Mode: cfg.Mode, Store: cfg.Store}
+	shardstate.NameCells(fn)
+	return beam.ParDo(s, fn, blocks)
 }
 
 // dedupFn runs a Core for each shard. Config, Mode and Store are configuration.
@@ -43,15 +44,17 @@ type dedupFn struct {
 	Mode   Mode
 	Store  StoreConfig
 
-	Token state.Value[[]byte]
-	Log   state.Bag[[]byte]
+	Head                                                                   state.Value[[]byte]
+	Recent0, Recent1, Recent2, Recent3, Recent4, Recent5, Recent6, Recent7 state.Bag[[]byte]
+	Lasting, Inbox                                                         state.Bag[[]byte]
+	cells                                                                  shardstate.Cells
 
 	out    handover.Sender
 	stores func(shard int32) Store // nil without a store
 }
 
 func (f *dedupFn) Setup() (err error) {
-	f.out = f.Config.Sender()
+	f.out, f.cells = f.Config.Sender(), shardstate.CellsOf(f)
 	if f.Store.URL != "" {
 		f.stores, err = openStores(f.Store)
 	}
@@ -63,24 +66,22 @@ func (f *dedupFn) ProcessElement(sp state.Provider, key int64, data []byte, emit
 	if err != nil {
 		return err
 	}
-	return shardstate.Step(sp, f.Token, f.Log, f.Config, "dedup", key, data,
+	return shardstate.Step(sp, &f.cells, f.Config, "dedup", key, data,
 		func() *Core {
 			c := NewCore(p, f.Mode, f.Config.Shard(key), f.Config.Shards)
-			c.OwnsBlocks = true
+			c.OwnsBlocks, c.KeepsJournal = true, f.Config.KeepsLog()
 			if f.stores != nil {
 				c.UseStore(f.stores(f.Config.Shard(key)), f.Store.KeepsState)
 			}
 			return c
 		},
-		func(c *Core, data []byte, live bool) error {
+		func(c *Core, data []byte) error {
 			in, err := handover.Block(data)
 			if err != nil {
 				return err
 			}
 			return c.Apply(in, func(to int32, b *schemas.Block) {
-				if live {
-					emit(f.Config.Key(key, to), f.out.Block(b))
-				}
+				emit(f.Config.Key(key, to), f.out.Block(b))
 			})
 		})
 }

@@ -1,7 +1,9 @@
 package dedup
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/transforms/snapshot"
@@ -14,25 +16,13 @@ var errOtherMemory = errors.New("the state was saved with another setting of ded
 // Ended reports whether nothing more will come.
 func (c *Core) Ended() bool { return c.channels.Ended() }
 
-// Save returns the state as bytes; equal states give equal bytes.
-func (c *Core) Save() []byte {
+// Head returns what changes with every block: see shardstate.Core.
+func (c *Core) Head() []byte {
 	var w snapshot.Writer
+	w.Int(c.judgedTo)
+	w.Int(c.lastLog)
 	c.outbox.Save(&w)
-	c.channels.Save(&w, encode)
-	w.Int(int64(len(c.pending)))
-	for i := range c.pending {
-		w.Int(int64(c.pending[i].next))
-		w.Int(int64(len(c.pending[i].blocks)))
-		for _, b := range c.pending[i].blocks {
-			w.Bytes(encode(b))
-		}
-	}
-	c.seen.Save(&w, func(w *snapshot.Writer, e entry) {
-		w.Int(int64(e.winner.Partition))
-		w.Int(e.winner.Offset)
-		w.Int(e.anchor)
-		w.Uint64(e.content)
-	})
+	c.channels.Save(&w)
 	w.Bool(c.shared != nil)
 	if c.shared != nil {
 		w.Bool(c.shared.isAway)
@@ -41,30 +31,12 @@ func (c *Core) Save() []byte {
 	return w.Seal()
 }
 
-// Load replaces the state by what Save returned for a core of the same policy and shards.
-func (c *Core) Load(data []byte) error {
-	r := snapshot.Open(data)
+// LoadHead takes what Head returned for a core of the same policy and shards.
+func (c *Core) LoadHead(head []byte) error {
+	r := snapshot.Open(head)
+	c.judgedTo, c.lastLog = r.Int(), r.Int()
 	c.outbox.Load(&r)
-	if err := c.channels.Load(&r, schemas.DecodeBlock); err != nil {
-		return err
-	}
-	c.pending = make([]queue, r.Count(2))
-	for i := range c.pending {
-		q := &c.pending[i]
-		q.next = int(r.Int())
-		for range r.Count(1) {
-			b, err := schemas.DecodeBlock(r.Bytes())
-			if err != nil {
-				return err
-			}
-			q.blocks = append(q.blocks, b)
-		}
-	}
-	c.seen.Load(&r, func(r *snapshot.Reader) entry {
-		e := entry{winner: schemas.Position{Partition: int32(r.Int()), Offset: r.Int()}}
-		e.anchor, e.content = r.Int(), r.Uint64()
-		return e
-	})
+	c.channels.Load(&r)
 	var isAway bool
 	var store []byte
 	isShared := r.Bool()
@@ -84,4 +56,120 @@ func (c *Core) Load(data []byte) error {
 	return c.shared.store.Load(store)
 }
 
-func encode(b *schemas.Block) []byte { return b.Append(nil) }
+// journal is what the memory learned, one click_id after the other: its key, who owns it, and the
+// differences of its times to those of the one before.
+type journal struct {
+	snapshot.Writer
+	offset, anchor, log int64
+}
+
+func (j *journal) put(k schemas.Key128, e entry, logMillis int64) {
+	j.Fixed(k[:])
+	j.Int(int64(e.partition))
+	j.Int(e.offset - j.offset)
+	j.Int(e.anchor - j.anchor)
+	j.Int(logMillis - j.log)
+	j.Uint64(e.content)
+	j.offset, j.anchor, j.log = e.offset, e.anchor, logMillis
+}
+
+// Journal returns the click_ids that were learned since the last call, stamped with the log time: see shardstate.Core.
+func (c *Core) Journal() snapshot.Journal {
+	learned := c.journal.Buf
+	c.lastLog = max(c.lastLog, c.journal.log)
+	c.journal = journal{Writer: snapshot.Writer{Buf: learned[:0]}}
+	return snapshot.Journal{Recent: learned, Stamp: c.lastLog}
+}
+
+// Span is how long a click_id is remembered by log time, in milliseconds.
+func (c *Core) Span() int64 { return c.seen.Span() }
+
+// Horizon is the log time up to which no click_id is remembered any more.
+func (c *Core) Horizon() int64 { return c.lastLog - c.seen.Span() }
+
+// Redo learns what Journal returned.
+func (c *Core) Redo(learned []byte) error {
+	r := snapshot.Reader{Rest: learned}
+	var offset, anchor, log int64
+	for len(r.Rest) > 0 {
+		var k schemas.Key128
+		copy(k[:], r.Fixed(len(k)))
+		e := entry{partition: int32(r.Int())}
+		offset, anchor, log = offset+r.Int(), anchor+r.Int(), log+r.Int()
+		e.offset, e.anchor, e.content, e.seconds = offset, anchor, r.Uint64(), logSeconds(log)
+		if k.IsZero() {
+			return snapshot.ErrMalformed
+		}
+		c.seen.Put(k, e, log)
+	}
+	return r.Err()
+}
+
+// Waiting returns the blocks with clicks that wait: see shardstate.Core.
+func (c *Core) Waiting() [][]byte {
+	var out [][]byte
+	for i := range c.pending {
+		for _, b := range c.pending[i].blocks {
+			out = append(out, b.Encoded)
+		}
+	}
+	c.ready = c.channels.AppendHeld(c.ready[:0])
+	for _, b := range c.ready {
+		out = append(out, b.Encoded)
+	}
+	clear(c.ready)
+	return out
+}
+
+// Wait takes back a block that Waiting returned.
+func (c *Core) Wait(data []byte) error {
+	b, err := schemas.DecodeBlock(data)
+	if err != nil {
+		return err
+	}
+	if !c.channels.Restore(b) || b.Len() == 0 {
+		return nil
+	}
+	for int32(len(c.pending)) <= b.Channel {
+		c.pending = append(c.pending, queue{})
+	}
+	q := &c.pending[b.Channel]
+	at, found := slices.BinarySearchFunc(q.blocks, b.Prev, func(other *schemas.Block, prev int64) int { return cmp.Compare(other.Prev, prev) })
+	switch {
+	case found: // the other one is a copy, or was cut since
+		q.blocks[at] = b
+	case !c.wasJudged(b.LogMillisColumn[b.Len()-1]):
+		q.blocks = slices.Insert(q.blocks, at, b)
+	}
+	if q.next = 0; len(q.blocks) > 0 {
+		for c.wasJudged(q.blocks[0].LogMillisColumn[q.next]) {
+			q.next++
+		}
+	}
+	return nil
+}
+
+// wasJudged reports whether clicks of that log time had their turn.
+func (c *Core) wasJudged(logMillis int64) bool {
+	return c.judgedTo == schemas.MaxWatermark || logMillis < c.judgedTo
+}
+
+// cut leaves of each block whose first clicks had their turn the other ones. It is called where the
+// limit goes back, because a channel that was silent has spoken: from then on the limit alone does
+// not tell whose turn it was.
+func (c *Core) cut() {
+	for i := range c.pending {
+		q := &c.pending[i]
+		if q.next == 0 {
+			continue
+		}
+		old, rest := q.blocks[0], schemas.NewBlock()
+		for n := q.next; n < old.Len(); n++ {
+			rest.AppendFrom(old, n)
+		}
+		rest.Header = old.Header
+		rest.Encoded = rest.Append(nil)
+		q.blocks[0], q.next = rest, 0
+		c.done = append(c.done, old)
+	}
+}

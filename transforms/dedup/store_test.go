@@ -107,8 +107,8 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
-// TestSnapshotNamesItsMemory saves a core with a store and loads it with one and without.
-func TestSnapshotNamesItsMemory(t *testing.T) {
+// TestHeadNamesTheMemory saves a core with a store and loads it with one and without.
+func TestHeadNamesTheMemory(t *testing.T) {
 	t.Parallel()
 	fresh := func(isShared bool) (*Core, *memoryStore) {
 		c, s := NewCore(policy.Default(), Sliding, 0, 1), newMemoryStore(t)
@@ -122,16 +122,16 @@ func TestSnapshotNamesItsMemory(t *testing.T) {
 		if isShared {
 			c.shared.isAway = true
 		}
-		saved := c.Save()
+		saved := c.Head()
 		same, store := fresh(isShared)
-		if err := same.Load(saved); err != nil || !bytes.Equal(same.Save(), saved) {
+		if err := same.LoadHead(saved); err != nil || !bytes.Equal(same.Head(), saved) {
 			t.Errorf("shared %t: %v", isShared, err)
 		}
 		if isShared && (!same.shared.isAway || string(store.saved) != "what the store knows") {
 			t.Errorf("got %+v, %q", same.shared, store.saved)
 		}
 		other, _ := fresh(!isShared)
-		if err := other.Load(saved); !errors.Is(err, errOtherMemory) {
+		if err := other.LoadHead(saved); !errors.Is(err, errOtherMemory) {
 			t.Errorf("shared %t, loaded otherwise: got %v", isShared, err)
 		}
 	}

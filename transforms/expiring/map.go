@@ -26,6 +26,9 @@ type Map[V any] struct {
 // New returns an empty map.
 func New[V any](spanMillis int64) *Map[V] { return &Map[V]{span: spanMillis, start: math.MinInt64} }
 
+// Span is for how long an entry lives at least, in milliseconds.
+func (m *Map[V]) Span() int64 { return m.span }
+
 // Get returns the value that was put last, if it was not forgotten.
 func (m *Map[V]) Get(k schemas.Key128) (V, bool) {
 	if v, ok := m.young.get(&k); ok || m.old.used == 0 {
@@ -52,15 +55,22 @@ func (m *Map[V]) Delete(k schemas.Key128) {
 	m.old.remove(&k)
 }
 
-// Save writes the map in key order.
+// Save writes the map in key order, of each key what was put last.
 func (m *Map[V]) Save(w *snapshot.Writer, value func(*snapshot.Writer, V)) {
 	w.Int(m.start)
 	for _, gen := range []*table[V]{&m.young, &m.old} {
 		entries := make([]slot[V], 0, gen.used)
 		for i := range gen.slots {
-			if !gen.slots[i].key.IsZero() {
-				entries = append(entries, gen.slots[i])
+			k := &gen.slots[i].key
+			if k.IsZero() {
+				continue
 			}
+			if gen == &m.old {
+				if _, isOutdated := m.young.get(k); isOutdated {
+					continue
+				}
+			}
+			entries = append(entries, gen.slots[i])
 		}
 		slices.SortFunc(entries, func(a, b slot[V]) int { return bytes.Compare(a.key[:], b.key[:]) })
 		w.Int(int64(len(entries)))

@@ -34,6 +34,8 @@ const (
 type Core struct {
 	// OwnsBlocks makes the core free the blocks that it was given when it is done with them.
 	OwnsBlocks bool
+	// KeepsJournal has Journal tell what the core learns.
+	KeepsJournal bool
 
 	policy   *policy.Policy
 	identity Identity
@@ -48,6 +50,9 @@ type Core struct {
 	due      []turn
 	spare    []turn // for merging
 	ends     []int  // of the sorted runs in due
+	lastTurn int64  // of a click that was counted
+	judgedTo int64  // watermark up to which clicks had their turn
+	journal  journal
 }
 
 // waiting is a block of which some clicks' turn has not come, and the order of its clicks.
@@ -84,7 +89,7 @@ func NewCore(p *policy.Policy, identity Identity, self, shards, nextShards int32
 		columns |= schemas.ForUser
 	}
 	return &Core{policy: p, identity: identity, self: self, channels: channel.New(header),
-		velocity: newVelocity(p), outbox: channel.NewOutbox(self, shards, nextShards, columns)}
+		judgedTo: schemas.MinWatermark, velocity: newVelocity(p), outbox: channel.NewOutbox(self, shards, nextShards, columns)}
 }
 
 func header(b *schemas.Block) *schemas.Header { return &b.Header }
@@ -103,7 +108,11 @@ func (c *Core) Apply(in *schemas.Block, emit func(shard int32, b *schemas.Block)
 	}
 	watermark := c.channels.Watermark()
 	clear(c.ready)
+	if c.KeepsJournal && watermark < c.judgedTo {
+		c.cut()
+	}
 	c.release(watermark)
+	c.judgedTo = watermark
 	c.outbox.Flush(watermark, c.channels.Tick(), emit)
 	c.done = schemas.FreeAll(c.done, c.OwnsBlocks)
 	return nil
@@ -119,6 +128,11 @@ func (c *Core) queue(b *schemas.Block) {
 		c.settle(b)
 		return
 	}
+	c.waiting = append(c.waiting, waiting{block: b, turns: turnsOf(b)})
+}
+
+// turnsOf returns the turns of a block's clicks in order.
+func turnsOf(b *schemas.Block) []turn {
 	turns := make([]turn, b.Len())
 	for i := range turns {
 		turns[i] = turn{judge: b.JudgeMillis[i], event: b.EventMillis[i], partition: b.Partition[i],
@@ -127,7 +141,7 @@ func (c *Core) queue(b *schemas.Block) {
 	if !slices.IsSortedFunc(turns, compareTurns) {
 		slices.SortFunc(turns, compareTurns)
 	}
-	c.waiting = append(c.waiting, waiting{block: b, turns: turns})
+	return turns
 }
 
 // settle passes on a block of clicks that no velocity rule can hit.
@@ -208,14 +222,28 @@ func (c *Core) judge(b *schemas.Block, i int) {
 	if c.identity == ByIP {
 		key, rule = &b.IPKey[i], schemas.RuleVelocityIPAd
 	}
-	if b.Verdict[i] == schemas.Billable && !key.IsZero() &&
-		c.velocity.judge(*key, b.EventMillis[i], b.JudgeMillis[i], c.policy.At(b.EventMillis[i]).Velocity) {
-		b.Rules[i] |= rule
+	if b.Verdict[i] == schemas.Billable && !key.IsZero() {
+		event, judged := b.EventMillis[i], b.JudgeMillis[i]
+		isInvalid, isTrip := c.velocity.judge(*key, event, judged, c.policy.At(event).Velocity)
+		if isInvalid {
+			b.Rules[i] |= rule
+		}
+		if c.KeepsJournal {
+			c.note(*key, event, judged, isTrip)
+		}
 	}
 	if c.identity == ByUser && b.Verdict[i] == schemas.Billable && b.Rules[i] != 0 {
 		b.Verdict[i] = schemas.Invalid // the last rule has spoken
 	}
 	c.outbox.Add(c.next(b, i), b, i)
+}
+
+func (c *Core) note(k schemas.Key128, event, judged int64, isTrip bool) {
+	c.journal.recent.put(k, event, judged)
+	if isTrip {
+		c.journal.lasting.put(k, event, judged)
+	}
+	c.lastTurn = max(c.lastTurn, judged)
 }
 
 // next is the shard of the next operator that a click goes to: that of its (user, ad) identity, or

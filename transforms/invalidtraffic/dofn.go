@@ -24,8 +24,9 @@ func ByVelocity(s beam.Scope, cfg shardstate.Config, blocks beam.PCollection) be
 	cfg.Validate()
 	s = s.Scope("invalidtraffic.ByVelocity")
 	judge := func(s beam.Scope, identity Identity, nextShards int32, in beam.PCollection) beam.PCollection {
-		return beam.ParDo(s, &velocityFn{Config: cfg, Identity: identity, NextShards: nextShards,
-			Token: state.MakeValueState[[]byte]("token"), Log: state.MakeBagState[[]byte]("log")}, in)
+		fn := &velocityFn{Config: cfg, Identity: identity, NextShards: nextShards}
+		shardstate.NameCells(fn)
+		return beam.ParDo(s, fn, in)
 	}
 	byIP := judge(s.Scope("ip"), ByIP, cfg.Shards, blocks)
 	return judge(s.Scope("user"), ByUser, 1, byIP)
@@ -37,34 +38,34 @@ type velocityFn struct {
 	Identity   Identity
 	NextShards int32
 
-	Token state.Value[[]byte]
-	Log   state.Bag[[]byte]
+	Head                                                                   state.Value[[]byte]
+	Recent0, Recent1, Recent2, Recent3, Recent4, Recent5, Recent6, Recent7 state.Bag[[]byte]
+	Lasting, Inbox                                                         state.Bag[[]byte]
+	cells                                                                  shardstate.Cells
 
 	out handover.Sender
 }
 
-func (f *velocityFn) Setup() { f.out = f.Config.Sender() }
+func (f *velocityFn) Setup() { f.out, f.cells = f.Config.Sender(), shardstate.CellsOf(f) }
 
 func (f *velocityFn) ProcessElement(sp state.Provider, key int64, data []byte, emit func(int64, []byte)) error {
 	p, err := f.Config.Policy()
 	if err != nil {
 		return err
 	}
-	return shardstate.Step(sp, f.Token, f.Log, f.Config, shardstate.Operator("velocity", int(f.Identity)), key, data,
+	return shardstate.Step(sp, &f.cells, f.Config, shardstate.Operator("velocity", int(f.Identity)), key, data,
 		func() *Core {
 			c := NewCore(p, f.Identity, f.Config.Shard(key), f.Config.Shards, f.NextShards)
-			c.OwnsBlocks = true
+			c.OwnsBlocks, c.KeepsJournal = true, f.Config.KeepsLog()
 			return c
 		},
-		func(c *Core, data []byte, live bool) error {
+		func(c *Core, data []byte) error {
 			in, err := handover.Block(data)
 			if err != nil {
 				return err
 			}
 			return c.Apply(in, func(to int32, b *schemas.Block) {
-				if live {
-					emit(f.Config.Key(key, to), f.out.Block(b))
-				}
+				emit(f.Config.Key(key, to), f.out.Block(b))
 			})
 		})
 }

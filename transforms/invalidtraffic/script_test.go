@@ -1,8 +1,6 @@
 package invalidtraffic
 
 import (
-	"bytes"
-	"errors"
 	"math/rand/v2"
 	"testing"
 
@@ -10,7 +8,8 @@ import (
 
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
-	"github.com/clickledger/clickledger/transforms/snapshot"
+	"github.com/clickledger/clickledger/transforms/shardstate"
+	"github.com/clickledger/clickledger/transforms/shardstate/statetest"
 )
 
 // skewMillis is how far the watermark of a scripted channel stays behind its log.
@@ -178,40 +177,39 @@ func judged(t *testing.T, out []sent) map[schemas.Position]*schemas.Block {
 	return clicks
 }
 
-// checkSnapshots runs the deliveries again, with the core saved and loaded at random times: it must
-// send the same bytes, and its snapshots must be those of the core that was never loaded.
-func checkSnapshots(t *testing.T, seed uint64, fresh func() *Core, deliveries [][]byte) {
+// checkRebuilding runs the deliveries again, with the core rebuilt at random times: it must send the
+// same bytes.
+func checkRebuilding(t *testing.T, seed uint64, fresh func() *Core, deliveries [][]byte) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 99))
-	var twin *Core
+	var follower statetest.Follower
+	rebuilt := 0
+	keeping := func() *Core {
+		c := fresh()
+		c.KeepsJournal = true
+		return c
+	}
 	want := run(t, fresh(), deliveries, nil)
-	got := run(t, fresh(), deliveries, func(c *Core) *Core {
-		if twin != nil && rng.IntN(5) > 0 {
+	got := run(t, keeping(), deliveries, func(c *Core) *Core {
+		follower.Follow(t, c)
+		if rng.IntN(20) == 0 {
+			follower.Fold(c)
+		}
+		if rebuilt > 0 && rng.IntN(5) > 0 {
 			return c
 		}
-		saved := c.Save()
-		twin = fresh()
-		if err := twin.Load(saved); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
-		if !bytes.Equal(twin.Save(), saved) {
-			t.Fatalf("seed %d: a loaded core is saved as other bytes", seed)
-		}
-		damaged := bytes.Clone(saved)
-		damaged[rng.IntN(len(damaged))] ^= 1 << rng.IntN(8)
-		for _, bad := range [][]byte{damaged, saved[:rng.IntN(len(saved))], nil, append(bytes.Clone(saved), 0)} {
-			if err := fresh().Load(bad); !errors.Is(err, snapshot.ErrMalformed) {
-				t.Fatalf("seed %d: a damaged snapshot: got %v, want %v", seed, err, snapshot.ErrMalformed)
-			}
-		}
+		rebuilt++
+		twin := keeping()
+		follower.Rebuild(t, c, twin)
+		statetest.CheckDamage(t, rng, c, func() shardstate.Core { return keeping() })
 		return twin
 	})
-	if twin == nil || len(got) != len(want) {
+	if rebuilt == 0 || len(got) != len(want) {
 		t.Fatalf("seed %d: got %d blocks, want %d", seed, len(got), len(want))
 	}
 	for i := range want {
 		if got[i] != want[i] {
-			t.Fatalf("seed %d: block %d differs after loading", seed, i)
+			t.Fatalf("seed %d: block %d differs after rebuilding", seed, i)
 		}
 	}
 }

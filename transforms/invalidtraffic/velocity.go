@@ -6,7 +6,6 @@ import (
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/transforms/expiring"
-	"github.com/clickledger/clickledger/transforms/snapshot"
 )
 
 // historySlackMillis is how long an identity's clicks are kept beyond the velocity window, for
@@ -49,17 +48,18 @@ func newVelocity(p *policy.Policy) *velocity {
 }
 
 // judge counts one click of an identity and reports whether it is invalid: over the limit itself,
-// or within the cooling time of one that was.
-func (v *velocity) judge(k schemas.Key128, event, judged int64, rule policy.Velocity) bool {
+// or within the cooling time of one that was; and whether it is the latest over the limit.
+func (v *velocity) judge(k schemas.Key128, event, judged int64, rule policy.Velocity) (isInvalid, isTrip bool) {
 	if v.count(k, event, judged, event-rule.Window.Milliseconds()) > rule.MaxClicks {
 		trip, tripped := v.trips.Get(k)
-		if !tripped || event > trip {
+		isTrip = !tripped || event > trip
+		if isTrip {
 			v.trips.Put(k, event, judged)
 		}
-		return true
+		return true, isTrip
 	}
 	trip, tripped := v.trips.Get(k)
-	return tripped && event >= trip && event-trip < rule.Cooling.Milliseconds()
+	return tripped && event >= trip && event-trip < rule.Cooling.Milliseconds(), false
 }
 
 // count adds the click and returns how many of the identity's lie in (after, event].
@@ -89,35 +89,4 @@ func (v *velocity) count(k schemas.Key128, event, judged, after int64) int {
 	v.many.Put(k, r, judged)
 	from, _ := slices.BinarySearch(r.times, after+1)
 	return max(at+1-from, 0)
-}
-
-func (v *velocity) save(w *snapshot.Writer) {
-	v.single.Save(w, func(w *snapshot.Writer, m moment) {
-		w.Int(m.event)
-		w.Int(m.judged)
-	})
-	v.many.Save(w, func(w *snapshot.Writer, r *recent) {
-		w.Int(r.judged)
-		w.Int(int64(len(r.times)))
-		for _, t := range r.times {
-			w.Int(t)
-		}
-	})
-	v.trips.Save(w, func(w *snapshot.Writer, t int64) { w.Int(t) })
-}
-
-func (v *velocity) load(r *snapshot.Reader) {
-	v.single.Load(r, func(r *snapshot.Reader) moment {
-		m := moment{event: r.Int()}
-		m.judged = r.Int()
-		return m
-	})
-	v.many.Load(r, func(r *snapshot.Reader) *recent {
-		h := &recent{judged: r.Int()}
-		for range r.Count(1) {
-			h.times = append(h.times, r.Int())
-		}
-		return h
-	})
-	v.trips.Load(r, func(r *snapshot.Reader) int64 { return r.Int() })
 }

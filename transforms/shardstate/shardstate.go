@@ -1,16 +1,19 @@
-// Package shardstate keeps an operator's pure core in Beam state, exactly, on any runner: one
-// Value cell with a random token and one Bag with a log of segments. The log begins with a snapshot
-// of the core and goes on with the blocks that it took in since. The built core stays in the process; if its
-// token equals the cell's, nothing is read back. If not (a restart, a moved shard, a bundle tried
-// again), the core is rebuilt from the log. The token is random and not a counter: after a restore
-// another history could reach the same number.
+// Package shardstate keeps an operator's pure core in Beam state, exactly, on any runner. A core's
+// state has four parts: what changes with every block, its Head, in a Value beside a random token;
+// what it learned from the clicks that it has judged and will forget, in a ring of Bags of which the
+// oldest one is cleared as a whole; the little that it learned for longer, in a Bag that begins with
+// a snapshot; and the blocks of which clicks still wait for their turn, in a last Bag. So a click's
+// block is in the state only while the click waits, what is kept of it for minutes is a few bytes,
+// and no runner has to write those bytes again and again in order to drop others.
+//
+// The built core stays in the process; if its token equals the cell's, nothing is read back. If not
+// (a restart, a moved shard, a bundle tried again), the core is rebuilt. The token is random and not a
+// counter: after a restore another history could reach the same number.
 package shardstate
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,25 +24,47 @@ import (
 
 	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/transforms/handover"
+	"github.com/clickledger/clickledger/transforms/snapshot"
 )
 
-const (
-	segmentBytes  = 1 << 20 // of a snapshot
-	leastLogBytes = 8 << 20 // of a log before it is folded into a snapshot
-
-	kindSnapshot = 's'
-	kindBlock    = 'b'
-)
+// tokenBytes is the size of the token that the cell begins with.
+const tokenBytes = 16
 
 // Core is an operator's state machine, without Beam.
 type Core interface {
-	// Save returns the state as bytes.
-	Save() []byte
-	// Load replaces the state by what Save returned.
-	Load(saved []byte) error
+	// Head returns the part of the state that changes with every block and is small.
+	Head() []byte
+	// LoadHead takes what Head returned. It comes behind what was learned and before Wait.
+	LoadHead(head []byte) error
+	// Journal returns what the core learned since Journal was called last. It is valid until the core's
+	// next block.
+	Journal() snapshot.Journal
+	// Redo learns again what a Journal said was Recent.
+	Redo(recent []byte) error
+	// Span is for how long what is Recent is needed, about, in the units of its stamps.
+	Span() int64
+	// Horizon is the stamp up to which nothing that was Recent is needed any more.
+	Horizon() int64
+	// Waiting returns the encoded blocks that hold clicks which wait for their turn, in the order in
+	// which Wait wants them. A block that is among them is the same memory every time.
+	Waiting() [][]byte
+	// Wait takes back a block that Waiting returned. By now all its clicks may have had their turn,
+	// and it may come twice.
+	Wait(block []byte) error
 }
 
-// ender is a core that knows that nothing more will come; its log is not needed any longer.
+// Laster is a core whose Journal also tells what is Lasting.
+type Laster interface {
+	Core
+	// Save returns what is lasting.
+	Save() []byte
+	// Load replaces it by what Save returned.
+	Load(saved []byte) error
+	// RedoLasting learns again what a Journal said was Lasting.
+	RedoLasting(lasting []byte) error
+}
+
+// ender is a core that knows that nothing more will come; its state is not needed any longer.
 type ender interface{ Ended() bool }
 
 func isEnded(c Core) bool {
@@ -81,7 +106,8 @@ func (c Config) Validate() {
 	}
 }
 
-func (c Config) isLogless() bool { return c.InMemory || c.NoLog }
+// KeepsLog reports whether what a core learns must be told by its Journal.
+func (c Config) KeepsLog() bool { return !c.InMemory && !c.NoLog }
 
 // Sender makes the elements that an operator sends.
 func (c Config) Sender() handover.Sender {
@@ -117,13 +143,13 @@ type cached struct {
 	built
 }
 
-// built is a core, the token of the state that it equals, and what is known of its log.
+// built is a core, the token of the state that it equals, and what is known of its cells.
 type built struct {
-	core     Core
-	token    []byte
-	logBytes int
-	segments int64
-	snapshot int // bytes of the snapshot that the log begins with
+	core  Core
+	token []byte
+	ring
+	lasting
+	inbox
 }
 
 // Forget drops the cores of a run that has ended, and blocks that nobody received.
@@ -137,12 +163,11 @@ func Forget(runID string) {
 	})
 }
 
-// Step brings the core of one key up to date, applies the block to it with apply, and records both
-// the block and a fresh token. While the core is rebuilt, apply is called with live false for the
-// blocks of the log: its output was sent before and must not be sent again.
-func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]byte], cfg Config, operator string,
-	key int64, data []byte, fresh func() C, apply func(core C, data []byte, live bool) error) error {
-	have, exists, err := token.Read(sp)
+// Step brings the core of one key up to date, applies the block to it with apply, and records what
+// came of it.
+func Step[C Core](sp state.Provider, cells *Cells, cfg Config, operator string, key int64, data []byte,
+	fresh func() C, apply func(core C, data []byte) error) error {
+	have, exists, err := cells.Head.Read(sp)
 	if err != nil {
 		return fmt.Errorf("%s key %d: read token: %w", operator, key, err)
 	}
@@ -153,26 +178,21 @@ func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]
 		c.core = fresh()
 	case ok:
 		c = taken
-	case cfg.isLogless():
+	case !cfg.KeepsLog():
 		return fmt.Errorf("%s key %d: %w", operator, key, errLost)
 	default:
-		if err := rebuild(&c, sp, log, fresh(), apply); err != nil {
+		if c, err = rebuild(sp, cells, have, fresh()); err != nil {
 			return fmt.Errorf("%s key %d: rebuild: %w", operator, key, err)
 		}
 	}
-	if err := apply(c.core.(C), data, true); err != nil {
+	if err := apply(c.core.(C), data); err != nil {
 		return err
 	}
-	if !cfg.isLogless() {
-		if err := c.record(sp, log, data); err != nil {
-			return fmt.Errorf("%s key %d: write state: %w", operator, key, err)
-		}
-	}
-	if !cfg.isLogless() || !exists { // else the cell holds the token of this core's first block
-		c.token = make([]byte, 16)
+	if cfg.KeepsLog() || !exists { // else the cell holds the token of this core's first block
+		c.token = make([]byte, tokenBytes)
 		_, _ = rand.Read(c.token) // never fails
-		if err := token.Write(sp, c.token); err != nil {
-			return fmt.Errorf("%s key %d: write token: %w", operator, key, err)
+		if err := c.record(sp, cells, cfg); err != nil {
+			return fmt.Errorf("%s key %d: write state: %w", operator, key, err)
 		}
 	}
 	if !cfg.NoLog || !isEnded(c.core) {
@@ -184,10 +204,10 @@ func Step[C Core](sp state.Provider, token state.Value[[]byte], log state.Bag[[]
 // take gives the caller the core that equals the state of the token; it has it alone. A step does not
 // hold the lock: in a worker whose runner has died it may hang for ever, and where the next worker is in the same process
 // it must not wait for that one.
-func (c *cached) take(token []byte) (b built, ok bool) {
+func (c *cached) take(have []byte) (b built, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.core == nil || !bytes.Equal(c.token, token) {
+	if c.core == nil || !bytes.HasPrefix(have, c.token) {
 		return built{}, false
 	}
 	b, c.built = c.built, built{}
@@ -200,76 +220,64 @@ func (c *cached) put(b built) {
 	c.built = b
 }
 
-// record appends the block to the log, or folds the log into a snapshot when it has grown as
-// large as the snapshot that it would save.
-func (c *built) record(sp state.Provider, log state.Bag[[]byte], data []byte) error {
-	if isEnded(c.core) {
-		return log.Clear(sp)
+// record writes down the token and what changed with the last block.
+func (b *built) record(sp state.Provider, cells *Cells, cfg Config) error {
+	if !cfg.KeepsLog() {
+		return cells.Head.Write(sp, b.token)
 	}
-	if c.logBytes+len(data) < max(leastLogBytes, 2*c.snapshot) {
-		c.logBytes += len(data)
-		return c.add(sp, log, kindBlock, data)
+	var err error
+	if isEnded(b.core) {
+		err = clearAll(sp, cells)
+	} else {
+		err = b.recordLearned(sp, cells)
 	}
-	saved := c.core.Save()
-	if err := log.Clear(sp); err != nil {
+	if err != nil {
 		return err
 	}
-	c.logBytes, c.snapshot, c.segments = 0, len(saved), 0
-	for part := range slices.Chunk(saved, segmentBytes) {
-		if err := c.add(sp, log, kindSnapshot, part); err != nil {
+	return cells.Head.Write(sp, append(bytes.Clone(b.token), b.core.Head()...))
+}
+
+func (b *built) recordLearned(sp state.Provider, cells *Cells) error {
+	learned := b.core.Journal()
+	if err := b.ring.record(sp, &cells.Ring, b.core, learned); err != nil {
+		return err
+	}
+	if err := b.lasting.record(sp, cells.Lasting, b.core, learned.Lasting); err != nil {
+		return err
+	}
+	return b.inbox.record(sp, cells.Inbox, b.core.Waiting())
+}
+
+func clearAll(sp state.Provider, cells *Cells) error {
+	for _, bag := range append(slices.Clone(cells.Ring[:]), cells.Lasting, cells.Inbox) {
+		if err := bag.Clear(sp); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (c *built) add(sp state.Provider, log state.Bag[[]byte], kind byte, data []byte) error {
-	segment := make([]byte, 0, len(data)+9)
-	segment = binary.BigEndian.AppendUint64(append(segment, kind), uint64(c.segments))
-	c.segments++
-	return log.Add(sp, append(segment, data...))
 }
 
 // errLost says that a core that is kept in memory alone is not there any more.
 var errLost = errors.New("the state was in memory alone, and is lost")
 
-var errSegment = errors.New("malformed log segment")
+var errSegment = errors.New("malformed state")
 
-// rebuild restores the snapshot and applies the blocks that came after it.
-func rebuild[C Core](c *built, sp state.Provider, log state.Bag[[]byte], core C,
-	apply func(core C, data []byte, live bool) error) error {
-	segments, _, err := log.Read(sp)
-	if err != nil {
-		return err
+// rebuild makes of a fresh core what the cells say.
+func rebuild(sp state.Provider, cells *Cells, have []byte, core Core) (b built, err error) {
+	if len(have) < tokenBytes {
+		return b, errSegment
 	}
-	for _, s := range segments {
-		if len(s) < 9 {
-			return errSegment
-		}
+	b = built{core: core, token: bytes.Clone(have[:tokenBytes])}
+	if err := b.lasting.restore(sp, cells.Lasting, core); err != nil {
+		return b, err
 	}
-	slices.SortFunc(segments, func(a, b []byte) int {
-		return cmp.Compare(binary.BigEndian.Uint64(a[1:]), binary.BigEndian.Uint64(b[1:]))
-	})
-	var saved []byte
-	blocks := 0
-	for i, s := range segments {
-		if s[0] == kindSnapshot {
-			saved, blocks = append(saved, s[9:]...), i+1
-		}
+	if err := b.ring.restore(sp, &cells.Ring, core); err != nil {
+		return b, err
 	}
-	if len(saved) > 0 {
-		if err := core.Load(saved); err != nil {
-			return err
-		}
+	if err := core.LoadHead(have[tokenBytes:]); err != nil {
+		return b, err
 	}
-	*c = built{core: core, snapshot: len(saved), segments: int64(len(segments))}
-	for _, s := range segments[blocks:] {
-		if err := apply(core, s[9:], false); err != nil {
-			return err
-		}
-		c.logBytes += len(s) - 9
-	}
-	return nil
+	return b, b.inbox.restore(sp, cells.Inbox, core)
 }
 
 // Operator names an operator's cores within a run.

@@ -15,6 +15,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/transforms/snapshot"
 )
 
 // store is the state of one key as a runner keeps it: a bundle's writes hold when it is committed.
@@ -24,14 +25,23 @@ type store struct {
 
 	rng              *rand.Rand
 	value, wasValue  any
-	bag, wasBag      []any
+	bags, wasBags    map[string][]any
 	reads, bagReads  int
 	failNext         error
 	snapshotSegments int
+	inboxClears      int
 }
 
-func (s *store) commit()   { s.wasValue, s.wasBag = s.value, slices.Clone(s.bag) }
-func (s *store) rollback() { s.value, s.bag = s.wasValue, slices.Clone(s.wasBag) }
+func cloneBags(bags map[string][]any) map[string][]any {
+	out := map[string][]any{}
+	for name, bag := range bags {
+		out[name] = slices.Clone(bag)
+	}
+	return out
+}
+
+func (s *store) commit()   { s.wasValue, s.wasBags = s.value, cloneBags(s.bags) }
+func (s *store) rollback() { s.value, s.bags = s.wasValue, cloneBags(s.wasBags) }
 
 func (s *store) ReadValueState(string) (any, []state.Transaction, error) {
 	s.reads++
@@ -40,9 +50,9 @@ func (s *store) ReadValueState(string) (any, []state.Transaction, error) {
 
 func (s *store) WriteValueState(tx state.Transaction) error { s.value = tx.Val; return nil }
 
-func (s *store) ReadBagState(string) ([]any, []state.Transaction, error) {
+func (s *store) ReadBagState(name string) ([]any, []state.Transaction, error) {
 	s.bagReads++
-	out := slices.Clone(s.bag)
+	out := slices.Clone(s.bags[name])
 	s.rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	return out, nil, nil
 }
@@ -55,30 +65,93 @@ func (s *store) WriteBagState(tx state.Transaction) error {
 	if tx.Val.([]byte)[0] == kindSnapshot {
 		s.snapshotSegments++
 	}
-	s.bag = append(s.bag, tx.Val)
+	s.bags[tx.Key] = append(s.bags[tx.Key], bytes.Clone(tx.Val.([]byte)))
 	return nil
 }
 
-func (s *store) ClearBagState(state.Transaction) error { s.bag = nil; return nil }
+func (s *store) ClearBagState(tx state.Transaction) error {
+	if tx.Key == "Inbox" {
+		s.inboxClears++
+	}
+	delete(s.bags, tx.Key)
+	return nil
+}
 
-// chainCore is a core whose output depends on every block that it ever took, and on their order.
+// lag is how many blocks a chainCore waits for before it judges one.
+const lag = 3
+
+// chainCore is a core whose output depends on every block that it ever judged, and on their order.
+// Its memory is their sum, its head how many they were and which blocks wait.
 type chainCore struct {
-	sum   uint64
-	n     int
-	ended bool
-	pad   int // bytes of the snapshot that mean nothing
+	sum     uint64
+	learned []byte
+	n       int
+	hashes  []uint64 // of the waiting blocks
+	waiting [][]byte
+	ended   bool
+	recent  uint64 // sum that was told last as recent, after a restart
+	recents int
+	pad     int // bytes of the snapshot that mean nothing
+}
+
+func (c *chainCore) Head() []byte {
+	out := binary.LittleEndian.AppendUint64(nil, uint64(c.n))
+	for _, b := range c.waiting {
+		out = binary.LittleEndian.AppendUint64(out, xxh3.Hash(b))
+	}
+	return out
+}
+
+func (c *chainCore) LoadHead(b []byte) error {
+	c.n = int(binary.LittleEndian.Uint64(b))
+	if want := min(c.n-lag, 24); c.n > lag && (c.recent != c.sum || c.recents < want || c.recents > want+2*24/(RingBags-2)+1) {
+		return fmt.Errorf("%d blocks, of which %d were recent, sum %x, of the recent ones %x", c.n, c.recents, c.sum, c.recent)
+	}
+	for b = b[8:]; len(b) > 0; b = b[8:] {
+		c.hashes = append(c.hashes, binary.LittleEndian.Uint64(b))
+	}
+	return nil
 }
 
 func (c *chainCore) Save() []byte {
-	out := binary.LittleEndian.AppendUint64(nil, c.sum)
-	return append(binary.LittleEndian.AppendUint64(out, uint64(c.n)), make([]byte, c.pad)...)
+	return append(binary.LittleEndian.AppendUint64(nil, c.sum), make([]byte, c.pad)...)
 }
 
 func (c *chainCore) Load(b []byte) error {
-	if len(b) != 16+c.pad {
+	if len(b) != 8+c.pad {
 		return fmt.Errorf("%d bytes", len(b))
 	}
-	c.sum, c.n = binary.LittleEndian.Uint64(b), int(binary.LittleEndian.Uint64(b[8:]))
+	c.sum = binary.LittleEndian.Uint64(b)
+	return nil
+}
+
+// Journal tells everything twice, as recent and as lasting.
+func (c *chainCore) Journal() snapshot.Journal {
+	j := snapshot.Journal{Recent: c.learned, Stamp: int64(c.n), Lasting: c.learned}
+	c.learned = nil
+	return j
+}
+
+func (c *chainCore) Redo(entry []byte) error {
+	c.recents++
+	c.recent = binary.LittleEndian.Uint64(entry)
+	return nil
+}
+
+func (c *chainCore) Span() int64    { return 24 }
+func (c *chainCore) Horizon() int64 { return int64(c.n) - 24 }
+
+func (c *chainCore) RedoLasting(entry []byte) error {
+	c.sum = binary.LittleEndian.Uint64(entry)
+	return nil
+}
+
+func (c *chainCore) Waiting() [][]byte { return c.waiting }
+
+func (c *chainCore) Wait(block []byte) error {
+	if slices.Contains(c.hashes, xxh3.Hash(block)) {
+		c.waiting = append(c.waiting, block)
+	}
 	return nil
 }
 
@@ -91,7 +164,13 @@ func (c *chainCore) apply(data []byte) (string, error) {
 		c.sum = 1 // half done
 		return "", errApply
 	}
-	c.sum = xxh3.HashSeed(data, c.sum)
+	c.waiting = append(c.waiting, data)
+	if len(c.waiting) > lag {
+		c.sum = xxh3.HashSeed(c.waiting[0], c.sum)
+		// What is learned is as long as the block, so that the log is folded.
+		c.learned = append(binary.LittleEndian.AppendUint64(nil, c.sum), c.waiting[0]...)
+		c.waiting = c.waiting[1:]
+	}
 	c.n++
 	c.ended = bytes.HasPrefix(data, []byte("end"))
 	return fmt.Sprintf("%d:%x", c.n, c.sum), nil
@@ -106,17 +185,17 @@ type harness struct {
 }
 
 func newHarness(t testing.TB, rng *rand.Rand, pad int) *harness {
-	h := &harness{store: &store{rng: rng}, cfg: Config{RunID: t.Name() + fmt.Sprint(rng.Uint64()), Shards: 4}, pad: pad}
+	h := &harness{store: &store{rng: rng, bags: map[string][]any{}}, cfg: Config{RunID: t.Name() + fmt.Sprint(rng.Uint64()), Shards: 4}, pad: pad}
 	t.Cleanup(func() { Forget(h.cfg.RunID) })
 	return h
 }
 
 func (h *harness) step(data []byte) (out []string, err error) {
-	err = Step(h.store, state.MakeValueState[[]byte]("token"), state.MakeBagState[[]byte]("log"), h.cfg, "op", h.shard, data,
+	err = Step(h.store, MakeCells(), h.cfg, "op", h.shard, bytes.Clone(data),
 		func() *chainCore { return &chainCore{pad: h.pad} },
-		func(c *chainCore, data []byte, live bool) error {
+		func(c *chainCore, data []byte) error {
 			s, err := c.apply(data)
-			if err == nil && live {
+			if err == nil {
 				out = append(out, s)
 			}
 			return err
@@ -141,7 +220,7 @@ func TestStepIsExact(t *testing.T) {
 				data := buffer[:8+rng.IntN(len(buffer)-8)]
 				binary.LittleEndian.PutUint64(data, rng.Uint64()|1<<63)
 				var want []string
-				s, _ := plain.apply(data)
+				s, _ := plain.apply(bytes.Clone(data))
 				want = append(want, s)
 				for range rng.IntN(3) { // what goes wrong before it holds
 					var err error
@@ -176,8 +255,9 @@ func TestStepIsExact(t *testing.T) {
 				h.commit()
 				rebuilt += h.bagReads - before
 			}
-			if rebuilt < 20 || h.snapshotSegments < 3 {
-				t.Errorf("seed %d: %d rebuilt, %d snapshot segments: the test tests little", seed, rebuilt, h.snapshotSegments)
+			if rebuilt < 20 || h.snapshotSegments < 3 || h.inboxClears < 3 {
+				t.Errorf("seed %d: %d rebuilt, %d snapshot segments, %d inboxes written anew: the test tests little", seed, rebuilt,
+					h.snapshotSegments, h.inboxClears)
 			}
 		})
 	}
@@ -217,20 +297,20 @@ func TestEndClearsTheLog(t *testing.T) {
 		}
 		h.commit()
 	}
-	if len(h.bag) != 0 {
-		t.Errorf("%d segments are left after the end", len(h.bag))
+	for name, bag := range h.bags {
+		t.Errorf("%d segments of %s are left after the end", len(bag), name)
 	}
 }
 
 // TestDamagedLog: a segment too short and a snapshot that does not load are errors.
 func TestDamagedLog(t *testing.T) {
 	t.Parallel()
-	for name, segment := range map[string][]byte{"short": {kindBlock, 1}, "snapshot": append([]byte{kindSnapshot}, make([]byte, 9)...)} {
+	for name, segment := range map[string][]byte{"short": {kindEntry, 1}, "snapshot": append([]byte{kindSnapshot}, make([]byte, 9)...)} {
 		h := newHarness(t, rand.New(rand.NewPCG(1, 1)), 0)
 		if _, err := h.step([]byte("one")); err != nil {
 			t.Fatal(err)
 		}
-		h.bag = append(h.bag, segment)
+		h.bags["Lasting"] = append(h.bags["Lasting"], segment)
 		Forget(h.cfg.RunID)
 		if _, err := h.step([]byte("two")); err == nil || !strings.Contains(err.Error(), "rebuild") {
 			t.Errorf("%s: got %v, want an error of the rebuilding", name, err)

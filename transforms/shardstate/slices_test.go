@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
 )
 
 // TestNoLog: a core without a log begins anew with an empty state, is dropped at its end, and is an
@@ -29,8 +27,8 @@ func TestNoLog(t *testing.T) {
 	run("one", "two")
 	h.rollback() // the runner begins anew
 	run("one", "two", "end")
-	if len(h.bag) != 0 {
-		t.Errorf("%d segments were written", len(h.bag))
+	if len(h.bags) != 0 {
+		t.Errorf("%d segments were written", len(h.bags))
 	}
 	if _, err := h.step([]byte("more")); !errors.Is(err, errLost) {
 		t.Errorf("got %v after the end, want %v", err, errLost)
@@ -55,10 +53,11 @@ func TestHangingStep(t *testing.T) {
 		}
 		h.commit()
 		zombie := *h.store
+		zombie.bags = cloneBags(h.bags)
 		hangs, release, done := make(chan struct{}), make(chan struct{}), make(chan error)
 		go func() {
-			done <- Step(&zombie, state.MakeValueState[[]byte]("token"), state.MakeBagState[[]byte]("log"), h.cfg, "op", h.shard, []byte("two"),
-				func() *chainCore { return &chainCore{} }, func(c *chainCore, data []byte, _ bool) error {
+			done <- Step(&zombie, MakeCells(), h.cfg, "op", h.shard, []byte("two"),
+				func() *chainCore { return &chainCore{} }, func(c *chainCore, data []byte) error {
 					close(hangs)
 					<-release
 					_, err := c.apply(data)

@@ -29,6 +29,8 @@ const maxPublishedRows = 32_768
 type Core struct {
 	// OwnsBlocks makes the core free the blocks that it was given when it is done with them.
 	OwnsBlocks bool
+	// KeepsJournal has Journal tell what the core learns.
+	KeepsJournal bool
 
 	self, shards   int32
 	latenessMillis int64
@@ -40,6 +42,9 @@ type Core struct {
 	watermark int64 // of the last publication
 	sent      int64
 	ready     []*schemas.RowBlock
+	journal   snapshot.Writer
+	newest    int64 // minute that was ever added to
+	forgotten int64 // watermark up to which minutes were forgotten
 }
 
 // minute holds the totals of one window.
@@ -55,7 +60,8 @@ type minute struct {
 func NewCore(p *policy.Policy, publishMillis int64, self, shards int32) *Core {
 	return &Core{self: self, shards: shards, publishMillis: publishMillis,
 		latenessMillis: policy.Max(p, func(r *policy.Revision) int64 { return r.AllowedLateness.Milliseconds() }),
-		channels:       channel.New(header), minutes: map[int64]*minute{}, watermark: schemas.MinWatermark}
+		channels:       channel.New(header), minutes: map[int64]*minute{}, watermark: schemas.MinWatermark,
+		forgotten: schemas.MinWatermark}
 }
 
 func header(b *schemas.RowBlock) *schemas.Header { return &b.Header }
@@ -69,9 +75,10 @@ func (c *Core) Apply(in *schemas.RowBlock, emit func(*schemas.RowBlock)) error {
 		return fmt.Errorf("minutes shard %d: %w", c.self, err)
 	}
 	for _, b := range c.ready {
-		for i := range b.Len() {
-			c.add(b, i)
+		if c.KeepsJournal {
+			c.noteRows(b)
 		}
+		c.addAll(b)
 		c.channels.Pass(b)
 		if c.OwnsBlocks {
 			b.Free()
@@ -83,17 +90,22 @@ func (c *Core) Apply(in *schemas.RowBlock, emit func(*schemas.RowBlock)) error {
 	if final || (tick-c.published >= c.publishMillis && c.anyNews(watermark)) {
 		c.publish(max(watermark, c.watermark), tick, emit)
 		c.forget(watermark)
+		if c.KeepsJournal {
+			c.notePublished()
+		}
 	}
 	return nil
 }
 
-func (c *Core) add(b *schemas.RowBlock, i int) {
-	m := c.minutes[b.MinuteMillis[i]]
-	if m == nil {
-		m = &minute{}
-		c.minutes[b.MinuteMillis[i]] = m
+func (c *Core) addAll(b *schemas.RowBlock) {
+	for i := range b.Len() {
+		m := c.minutes[b.MinuteMillis[i]]
+		if m == nil {
+			m = &minute{}
+			c.minutes[b.MinuteMillis[i]] = m
+		}
+		m.add(b.MinuteMillis[i], b.RowKey.At(i), b.At(i))
 	}
-	m.add(b.MinuteMillis[i], b.RowKey.At(i), b.At(i))
 }
 
 func (m *minute) add(minuteMillis int64, key []byte, s schemas.Sums) {
@@ -156,69 +168,10 @@ func (c *Core) forget(watermark int64) {
 	if watermark == schemas.MinWatermark {
 		return
 	}
+	c.forgotten = max(c.forgotten, watermark)
 	for start := range c.minutes {
 		if watermark == schemas.MaxWatermark || watermark-start >= schemas.MinuteMillis+c.latenessMillis {
 			delete(c.minutes, start)
 		}
 	}
-}
-
-// Ended reports whether nothing more will come.
-func (c *Core) Ended() bool { return c.channels.Ended() }
-
-// Save returns the state as bytes; equal states give equal bytes.
-func (c *Core) Save() []byte {
-	var w snapshot.Writer
-	w.Int(c.published)
-	w.Int(c.watermark)
-	w.Int(c.sent)
-	c.channels.Save(&w, func(b *schemas.RowBlock) []byte { return b.Append(nil) })
-	w.Int(int64(len(c.minutes)))
-	for _, start := range slices.Sorted(maps.Keys(c.minutes)) {
-		m := c.minutes[start]
-		m.rows.Channels = 1 // of a stored block no channel is asked, but the coder wants a valid one
-		w.Bytes(m.rows.Append(nil))
-		w.Int(int64(len(m.dirty)))
-		for _, row := range m.dirty {
-			w.Int(int64(row))
-		}
-	}
-	return w.Seal()
-}
-
-// Load replaces the state by what Save returned for a core of the same policy and shards.
-func (c *Core) Load(data []byte) error {
-	r := snapshot.Open(data)
-	c.published, c.watermark, c.sent = r.Int(), r.Int(), r.Int()
-	err := c.channels.Load(&r, func(data []byte) (*schemas.RowBlock, error) {
-		b := new(schemas.RowBlock)
-		return b, b.Decode(data)
-	})
-	if err != nil {
-		return err
-	}
-	c.minutes = map[int64]*minute{}
-	for range r.Count(2) {
-		var rows schemas.RowBlock
-		if err := rows.Decode(r.Bytes()); err != nil {
-			return err
-		}
-		m := &minute{}
-		for i := range rows.Len() {
-			m.add(rows.MinuteMillis[i], rows.RowKey.At(i), rows.At(i))
-			c.minutes[rows.MinuteMillis[i]] = m
-		}
-		m.dirty = m.dirty[:0]
-		for i := range m.clean {
-			m.clean[i] = true
-		}
-		for range r.Count(1) {
-			row := r.Int()
-			if row < 0 || row >= int64(len(m.clean)) {
-				return snapshot.ErrMalformed
-			}
-			m.dirty, m.clean[row] = append(m.dirty, int32(row)), false
-		}
-	}
-	return r.Err()
 }

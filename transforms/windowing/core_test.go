@@ -2,7 +2,6 @@ package windowing
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -10,7 +9,8 @@ import (
 
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
-	"github.com/clickledger/clickledger/transforms/snapshot"
+	"github.com/clickledger/clickledger/transforms/shardstate"
+	"github.com/clickledger/clickledger/transforms/shardstate/statetest"
 )
 
 const (
@@ -265,37 +265,31 @@ func TestTotalsAreNaiveSums(t *testing.T) {
 	}
 }
 
-// TestSnapshots saves and loads at random times: what is published, to the byte, and later
-// snapshots do not change. Damaged snapshots are errors.
-func TestSnapshots(t *testing.T) {
+// TestRebuilding rebuilds the core at random times: what is published, to the byte, does not change.
+func TestRebuilding(t *testing.T) {
 	t.Parallel()
 	for range 30 {
 		seed := rand.Uint64()
 		rng := rand.New(rand.NewPCG(seed, 1))
 		blocks, _ := deliveries(rng)
 		pace := rng.Int64N(3000)
-		fresh := func() *Core { return NewCore(policy.Default(), pace, 0, 1) }
-		plain, loaded := fresh(), fresh()
+		fresh := func() *Core {
+			c := NewCore(policy.Default(), pace, 0, 1)
+			c.KeepsJournal = true
+			return c
+		}
+		var follower statetest.Follower
+		plain, rebuilt := NewCore(policy.Default(), pace, 0, 1), fresh()
 		for n, data := range blocks {
-			if rng.IntN(4) == 0 {
-				saved := loaded.Save()
-				if !bytes.Equal(plain.Save(), saved) {
-					t.Fatalf("seed %d: block %d: equal states are saved as different bytes", seed, n)
-				}
-				loaded = fresh()
-				if err := loaded.Load(saved); err != nil {
-					t.Fatalf("seed %d: %v", seed, err)
-				}
-				damaged := bytes.Clone(saved)
-				damaged[rng.IntN(len(damaged))] ^= 1 << rng.IntN(8)
-				for _, bad := range [][]byte{damaged, saved[:rng.IntN(len(saved))], nil} {
-					if err := fresh().Load(bad); !errors.Is(err, snapshot.ErrMalformed) {
-						t.Fatalf("seed %d: a damaged snapshot: got %v, want %v", seed, err, snapshot.ErrMalformed)
-					}
-				}
-			}
-			if got, want := apply(t, loaded, data), apply(t, plain, data); !slices.EqualFunc(got, want, bytes.Equal) {
+			if got, want := apply(t, rebuilt, data), apply(t, plain, data); !slices.EqualFunc(got, want, bytes.Equal) {
 				t.Fatalf("seed %d: block %d: got %q, want %q", seed, n, text(t, got), text(t, want))
+			}
+			follower.Follow(t, rebuilt)
+			if rng.IntN(4) == 0 {
+				twin := fresh()
+				follower.Rebuild(t, rebuilt, twin)
+				statetest.CheckDamage(t, rng, rebuilt, func() shardstate.Core { return fresh() })
+				rebuilt = twin
 			}
 		}
 	}

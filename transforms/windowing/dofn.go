@@ -22,8 +22,9 @@ func init() {
 // of absolute totals.
 func Minutes(s beam.Scope, cfg shardstate.Config, publishMillis int64, partials beam.PCollection) beam.PCollection {
 	cfg.Validate()
-	return beam.ParDo(s.Scope("windowing.Minutes"), &minutesFn{Config: cfg, PublishMillis: publishMillis,
-		Token: state.MakeValueState[[]byte]("token"), Log: state.MakeBagState[[]byte]("log")}, partials)
+	fn := &minutesFn{Config: cfg, PublishMillis: publishMillis}
+	shardstate.NameCells(fn)
+	return beam.ParDo(s.Scope("windowing.Minutes"), fn, partials)
 }
 
 // minutesFn runs a Core for each shard. Config and PublishMillis are configuration.
@@ -31,34 +32,34 @@ type minutesFn struct {
 	Config        shardstate.Config
 	PublishMillis int64
 
-	Token state.Value[[]byte]
-	Log   state.Bag[[]byte]
+	Head                                                                   state.Value[[]byte]
+	Recent0, Recent1, Recent2, Recent3, Recent4, Recent5, Recent6, Recent7 state.Bag[[]byte]
+	Lasting, Inbox                                                         state.Bag[[]byte]
+	cells                                                                  shardstate.Cells
 
 	out handover.Sender
 }
 
-func (f *minutesFn) Setup() { f.out = f.Config.Sender() }
+func (f *minutesFn) Setup() { f.out, f.cells = f.Config.Sender(), shardstate.CellsOf(f) }
 
 func (f *minutesFn) ProcessElement(sp state.Provider, key int64, data []byte, emit func([]byte)) error {
 	p, err := f.Config.Policy()
 	if err != nil {
 		return err
 	}
-	return shardstate.Step(sp, f.Token, f.Log, f.Config, "minutes", key, data,
+	return shardstate.Step(sp, &f.cells, f.Config, "minutes", key, data,
 		func() *Core {
 			c := NewCore(p, f.PublishMillis, f.Config.Shard(key), f.Config.Shards)
-			c.OwnsBlocks = true
+			c.OwnsBlocks, c.KeepsJournal = true, f.Config.KeepsLog()
 			return c
 		},
-		func(c *Core, data []byte, live bool) error {
+		func(c *Core, data []byte) error {
 			in, err := handover.Rows(data)
 			if err != nil {
 				return err
 			}
 			return c.Apply(in, func(b *schemas.RowBlock) {
-				if live {
-					emit(f.out.Rows(b))
-				}
+				emit(f.out.Rows(b))
 			})
 		})
 }
