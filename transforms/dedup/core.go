@@ -62,8 +62,9 @@ type Core struct {
 	shared   *shared // nil where the core's own memory decides alone
 	ready    []*schemas.Block
 	done     []*schemas.Block
-	lastLog  int64 // log time of the newest that was remembered
+	lastLog  int64 // newest log time of a click that had its turn; what is forgotten goes by it
 	judgedTo int64 // log time up to which clicks had their turn
+	wasCut   bool
 	journal  journal
 }
 
@@ -204,7 +205,8 @@ func (c *Core) keepMicros(eventMillis int64) int64 {
 func (c *Core) remember(b *schemas.Block, i int) claim.Owner {
 	now, pos := b.ReceivedMicros[i], b.Position(i)
 	e, found := c.seen.Get(b.ClickKey[i])
-	if found && int64(logSeconds(b.LogMillisColumn[i]))-int64(e.seconds) > c.seen.Span()/1000 {
+	c.lastLog = max(c.lastLog, b.LogMillisColumn[i])
+	if found && int64(logSeconds(c.lastLog))-int64(e.seconds) > c.seen.Span()/1000 {
 		found = false // the map forgets later than it may
 	}
 	switch {
@@ -212,21 +214,21 @@ func (c *Core) remember(b *schemas.Block, i int) claim.Owner {
 		// The winner itself, delivered again: it stays the winner.
 	case found && now-e.anchor <= c.keepMicros(b.EventMillis[i]):
 		if c.mode == Sliding {
-			e.anchor, e.seconds = max(e.anchor, now), logSeconds(b.LogMillisColumn[i])
+			e.anchor, e.seconds = max(e.anchor, now), logSeconds(c.lastLog)
 			c.put(b, i, e)
 		}
 	default:
 		e = entry{partition: pos.Partition, offset: pos.Offset, anchor: now, content: b.ContentHash[i],
-			seconds: logSeconds(b.LogMillisColumn[i])}
+			seconds: logSeconds(c.lastLog)}
 		c.put(b, i, e)
 	}
 	return claim.Owner{Position: e.winner(), Content: e.content}
 }
 
 func (c *Core) put(b *schemas.Block, i int, e entry) {
-	c.seen.Put(b.ClickKey[i], e, b.LogMillisColumn[i])
+	c.seen.Put(b.ClickKey[i], e, c.lastLog)
 	if c.KeepsJournal {
-		c.journal.put(b.ClickKey[i], e, b.LogMillisColumn[i])
+		c.journal.put(b.ClickKey[i], e, c.lastLog)
 	}
 }
 

@@ -127,6 +127,7 @@ func TestVerdictsDependOnTheLogAlone(t *testing.T) {
 				}
 			}
 			checkRebuilding(t, seed, fresh, interleave(rng, chains))
+			checkRebuilding(t, seed, fresh, silentAtFirst(rng, chains))
 		}
 	}
 	if duplicates < 100 || conflicts < 100 {

@@ -115,6 +115,17 @@ func interleave(rng *rand.Rand, chains [][][]byte) [][]byte {
 	return out
 }
 
+// silentAtFirst delivers half of the other chains before the first one says anything but that it is
+// there: it bounds nothing until then, and what it says then may be older than what was judged.
+func silentAtFirst(rng *rand.Rand, chains [][][]byte) [][]byte {
+	silent := schemas.Block{Header: schemas.Header{Channels: int32(len(chains)), WatermarkMillis: schemas.NoWatermark, LogMillis: schemas.NoWatermark}}
+	halves, rest := [][][]byte{{silent.Append(nil)}}, [][][]byte{chains[0]}
+	for _, c := range chains[1:] {
+		halves, rest = append(halves, c[:len(c)/2]), append(rest, c[len(c)/2:])
+	}
+	return append(interleave(rng, halves), interleave(rng, rest)...)
+}
+
 // sent is one block that a core emitted.
 type sent struct {
 	shard int32

@@ -76,7 +76,6 @@ func (j *journal) put(k schemas.Key128, e entry, logMillis int64) {
 // Journal returns the click_ids that were learned since the last call, stamped with the log time: see shardstate.Core.
 func (c *Core) Journal() snapshot.Journal {
 	learned := c.journal.Buf
-	c.lastLog = max(c.lastLog, c.journal.log)
 	c.journal = journal{Writer: snapshot.Writer{Buf: learned[:0]}}
 	return snapshot.Journal{Recent: learned, Stamp: c.lastLog}
 }
@@ -85,7 +84,7 @@ func (c *Core) Journal() snapshot.Journal {
 func (c *Core) Span() int64 { return c.seen.Span() }
 
 // Horizon is the log time up to which no click_id is remembered any more.
-func (c *Core) Horizon() int64 { return c.lastLog - c.seen.Span() }
+func (c *Core) Horizon() int64 { return c.lastLog - c.seen.Span() - 1000 }
 
 // Redo learns what Journal returned.
 func (c *Core) Redo(learned []byte) error {
@@ -106,7 +105,7 @@ func (c *Core) Redo(learned []byte) error {
 }
 
 // Waiting returns the blocks with clicks that wait: see shardstate.Core.
-func (c *Core) Waiting() [][]byte {
+func (c *Core) Waiting() (blocks [][]byte, anew bool) {
 	var out [][]byte
 	for i := range c.pending {
 		for _, b := range c.pending[i].blocks {
@@ -118,7 +117,8 @@ func (c *Core) Waiting() [][]byte {
 		out = append(out, b.Encoded)
 	}
 	clear(c.ready)
-	return out
+	anew, c.wasCut = c.wasCut, false
+	return out, anew
 }
 
 // Wait takes back a block that Waiting returned.
@@ -136,7 +136,7 @@ func (c *Core) Wait(data []byte) error {
 	q := &c.pending[b.Channel]
 	at, found := slices.BinarySearchFunc(q.blocks, b.Prev, func(other *schemas.Block, prev int64) int { return cmp.Compare(other.Prev, prev) })
 	switch {
-	case found: // the other one is a copy, or was cut since
+	case found: // it came twice
 		q.blocks[at] = b
 	case !c.wasJudged(b.LogMillisColumn[b.Len()-1]):
 		q.blocks = slices.Insert(q.blocks, at, b)
@@ -158,6 +158,7 @@ func (c *Core) wasJudged(logMillis int64) bool {
 // limit goes back, because a channel that was silent has spoken: from then on the limit alone does
 // not tell whose turn it was.
 func (c *Core) cut() {
+	c.wasCut = true
 	for i := range c.pending {
 		q := &c.pending[i]
 		if q.next == 0 {

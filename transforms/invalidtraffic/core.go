@@ -50,8 +50,9 @@ type Core struct {
 	due      []turn
 	spare    []turn // for merging
 	ends     []int  // of the sorted runs in due
-	lastTurn int64  // of a click that was counted
+	lastTurn int64  // newest turn of a click that was counted; what is forgotten goes by it
 	judgedTo int64  // watermark up to which clicks had their turn
+	wasCut   bool
 	journal  journal
 }
 
@@ -223,7 +224,9 @@ func (c *Core) judge(b *schemas.Block, i int) {
 		key, rule = &b.IPKey[i], schemas.RuleVelocityIPAd
 	}
 	if b.Verdict[i] == schemas.Billable && !key.IsZero() {
-		event, judged := b.EventMillis[i], b.JudgeMillis[i]
+		// Turns go back only where a channel that was silent has spoken.
+		c.lastTurn = max(c.lastTurn, b.JudgeMillis[i])
+		event, judged := b.EventMillis[i], c.lastTurn
 		isInvalid, isTrip := c.velocity.judge(*key, event, judged, c.policy.At(event).Velocity)
 		if isInvalid {
 			b.Rules[i] |= rule
@@ -243,7 +246,6 @@ func (c *Core) note(k schemas.Key128, event, judged int64, isTrip bool) {
 	if isTrip {
 		c.journal.lasting.put(k, event, judged)
 	}
-	c.lastTurn = max(c.lastTurn, judged)
 }
 
 // next is the shard of the next operator that a click goes to: that of its (user, ad) identity, or

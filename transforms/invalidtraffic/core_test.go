@@ -322,6 +322,7 @@ func TestVerdictsDependOnTheLogAlone(t *testing.T) {
 			t.Fatalf("seed %d: got %d clicks, want %d", seed, len(first), total)
 		}
 		checkRebuilding(t, seed, fresh, interleave(rng, chains))
+		checkRebuilding(t, seed, fresh, silentAtFirst(rng, chains))
 	}
 	if hits < 1000 {
 		t.Errorf("%d clicks hit the rule: the test tests little", hits)

@@ -107,7 +107,7 @@ func (c *Core) Load(data []byte) error {
 }
 
 // Waiting returns the blocks with clicks that wait: see shardstate.Core.
-func (c *Core) Waiting() [][]byte {
+func (c *Core) Waiting() (blocks [][]byte, anew bool) {
 	out := make([][]byte, 0, len(c.waiting))
 	for _, w := range c.waiting {
 		out = append(out, w.block.Encoded)
@@ -117,7 +117,8 @@ func (c *Core) Waiting() [][]byte {
 		out = append(out, b.Encoded)
 	}
 	clear(c.ready)
-	return out
+	anew, c.wasCut = c.wasCut, false
+	return out, anew
 }
 
 // Wait takes back a block that Waiting returned.
@@ -129,7 +130,7 @@ func (c *Core) Wait(data []byte) error {
 	if !c.channels.Restore(b) || b.Len() == 0 || b.IsSettled {
 		return nil
 	}
-	// What came before under the same place is a copy of it, or it was cut since.
+	// It may come twice.
 	c.waiting = slices.DeleteFunc(c.waiting, func(w waiting) bool { return w.block.Channel == b.Channel && w.block.Prev == b.Prev })
 	turns := slices.DeleteFunc(turnsOf(b), func(t turn) bool { return c.judgedTo == schemas.MaxWatermark || t.judge < c.judgedTo })
 	if len(turns) > 0 {
@@ -142,6 +143,7 @@ func (c *Core) Wait(data []byte) error {
 // the watermark goes back, because a channel that was silent has spoken: from then on the watermark
 // alone does not tell whose turn it was.
 func (c *Core) cut() {
+	c.wasCut = true
 	for i, w := range c.waiting {
 		if len(w.turns) == w.block.Len() {
 			continue

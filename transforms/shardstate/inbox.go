@@ -13,34 +13,26 @@ type inbox struct {
 	bytes   int
 }
 
-// record adds the block that came to wait. More than one that is not in the bag means that the core
-// has put others in the place of those that it had.
-func (in *inbox) record(sp state.Provider, bag state.Bag[[]byte], waiting [][]byte) error {
-	live, missing := 0, 0
-	var last []byte
+// record adds the blocks that came to wait.
+func (in *inbox) record(sp state.Provider, bag state.Bag[[]byte], waiting [][]byte, anew bool) error {
+	live, more := 0, 0
 	for _, block := range waiting {
 		live += len(block)
 		if !in.written[&block[0]] {
-			missing++
-			last = block
+			more += len(block)
 		}
 	}
-	isStale := in.bytes+len(last) > 2*live+inboxSlack
-	if missing == 0 && !isStale {
-		return nil
-	}
-	if missing == 1 && !isStale {
-		return in.add(sp, bag, last)
-	}
-	if in.bytes > 0 {
+	if in.bytes > 0 && (anew || in.bytes+more > 2*live+inboxSlack) {
 		if err := bag.Clear(sp); err != nil {
 			return err
 		}
+		*in = inbox{}
 	}
-	*in = inbox{}
 	for _, block := range waiting {
-		if err := in.add(sp, bag, block); err != nil {
-			return err
+		if !in.written[&block[0]] {
+			if err := in.add(sp, bag, block); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

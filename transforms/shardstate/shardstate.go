@@ -45,9 +45,10 @@ type Core interface {
 	Span() int64
 	// Horizon is the stamp up to which nothing that was Recent is needed any more.
 	Horizon() int64
-	// Waiting returns the encoded blocks that hold clicks which wait for their turn, in the order in
-	// which Wait wants them. A block that is among them is the same memory every time.
-	Waiting() [][]byte
+	// Waiting returns the encoded blocks that hold clicks which wait for their turn. It is called after
+	// every block. A block that is among them is the same memory every time. With anew it says that
+	// blocks which it has returned before, and does not now, must not come back by Wait.
+	Waiting() (blocks [][]byte, anew bool)
 	// Wait takes back a block that Waiting returned. By now all its clicks may have had their turn,
 	// and it may come twice.
 	Wait(block []byte) error
@@ -245,7 +246,8 @@ func (b *built) recordLearned(sp state.Provider, cells *Cells) error {
 	if err := b.lasting.record(sp, cells.Lasting, b.core, learned.Lasting); err != nil {
 		return err
 	}
-	return b.inbox.record(sp, cells.Inbox, b.core.Waiting())
+	waiting, anew := b.core.Waiting()
+	return b.inbox.record(sp, cells.Inbox, waiting, anew)
 }
 
 func clearAll(sp state.Provider, cells *Cells) error {

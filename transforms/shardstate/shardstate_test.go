@@ -146,7 +146,7 @@ func (c *chainCore) RedoLasting(entry []byte) error {
 	return nil
 }
 
-func (c *chainCore) Waiting() [][]byte { return c.waiting }
+func (c *chainCore) Waiting() ([][]byte, bool) { return c.waiting, c.n%40 == 0 }
 
 func (c *chainCore) Wait(block []byte) error {
 	if slices.Contains(c.hashes, xxh3.Hash(block)) {

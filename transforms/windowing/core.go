@@ -91,7 +91,7 @@ func (c *Core) Apply(in *schemas.RowBlock, emit func(*schemas.RowBlock)) error {
 		c.publish(max(watermark, c.watermark), tick, emit)
 		c.forget(watermark)
 		if c.KeepsJournal {
-			c.notePublished()
+			c.notePublished(watermark)
 		}
 	}
 	return nil

@@ -28,7 +28,6 @@ func (c *Core) LoadHead(head []byte) error {
 	r := snapshot.Open(head)
 	c.published, c.watermark, c.sent, c.forgotten, c.newest = r.Int(), r.Int(), r.Int(), r.Int(), r.Int()
 	c.channels.Load(&r)
-	c.forget(c.forgotten) // what was learned of minutes that are over comes with the others
 	return r.Err()
 }
 
@@ -48,7 +47,10 @@ func (c *Core) noteRows(b *schemas.RowBlock) {
 	}
 }
 
-func (c *Core) notePublished() { c.journal.Bool(false) }
+func (c *Core) notePublished(watermark int64) {
+	c.journal.Bool(false)
+	c.journal.Int(watermark)
+}
 
 // Journal returns the rows that were added and the publications since the last call, stamped with the newest
 // minute of all: see shardstate.Core.
@@ -67,6 +69,7 @@ func (c *Core) Redo(recent []byte) error {
 			for _, m := range c.minutes {
 				m.clear()
 			}
+			c.forget(r.Int())
 			continue
 		}
 		if err := rows.Decode(r.Bytes()); err != nil {
@@ -89,12 +92,11 @@ func (c *Core) Horizon() int64 {
 }
 
 // Waiting returns the blocks that wait for one before them: see shardstate.Core.
-func (c *Core) Waiting() [][]byte {
-	var out [][]byte
+func (c *Core) Waiting() (blocks [][]byte, anew bool) {
 	for _, b := range c.channels.AppendHeld(nil) {
-		out = append(out, b.Encoded)
+		blocks = append(blocks, b.Encoded)
 	}
-	return out
+	return blocks, false
 }
 
 // Wait takes back a block that Waiting returned.

@@ -1,6 +1,6 @@
 // Package statetest rebuilds cores in tests as shardstate does after a restart, from the least and
 // the most that may be left of their state: nothing recent that is not needed, and every block
-// that ever waited.
+// that waited since the core wanted them anew.
 package statetest
 
 import (
@@ -38,7 +38,11 @@ func (f *Follower) Follow(t *testing.T, c shardstate.Core) {
 	if f.known == nil {
 		f.known = map[*byte]bool{}
 	}
-	for _, b := range c.Waiting() {
+	waiting, anew := c.Waiting()
+	if anew {
+		f.blocks, f.known = nil, map[*byte]bool{}
+	}
+	for _, b := range waiting {
 		if !f.known[&b[0]] {
 			f.known[&b[0]] = true
 			f.blocks = append(f.blocks, b)
