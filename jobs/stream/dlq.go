@@ -18,8 +18,8 @@ const (
 	refetchGap = 1_000
 )
 
-// fetchInvalid reads the whole records of invalid clicks from the log again, where the blocks went
-// through encoding: few clicks are invalid, and the blocks stay small for it. A record that retention has deleted since is left out.
+// fetchInvalid returns the whole records of invalid clicks, where the blocks went through encoding and are small because they do not
+// carry them. What this process does not hold any more is read from the log again. A record that retention has deleted since is left out.
 func (w *worker) fetchInvalid(ctx context.Context, clicks []invalidClick) ([]kafkaio.OutRecord, error) {
 	slices.SortFunc(clicks, func(a, b invalidClick) int {
 		if a.Position == b.Position {
@@ -31,6 +31,13 @@ func (w *worker) fetchInvalid(ctx context.Context, clicks []invalidClick) ([]kaf
 		return 1
 	})
 	var out []kafkaio.OutRecord
+	clicks = slices.DeleteFunc(clicks, func(c invalidClick) bool {
+		rec, ok := w.recent.find(c.Position)
+		if ok {
+			out = append(out, c.dlqRecord(rec))
+		}
+		return ok
+	})
 	for len(clicks) > 0 {
 		n := 1
 		for n < len(clicks) && clicks[n].Partition == clicks[0].Partition {

@@ -159,6 +159,7 @@ func (w *worker) poll(ctx context.Context, id int32, at place, emit func(decode.
 	next, batch := at.advance(id, of, polled{records: recs, next: r.reader.Offset(), end: end, now: now, lastSeen: r.lastSeen,
 		resumed: resumed}, w.skew)
 	emit(batch)
+	w.recent.add(recs)
 	w.records.Add(int64(len(recs)))
 	count(ctx, counterRecords, int64(len(recs)))
 	if isEnd {

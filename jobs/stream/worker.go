@@ -70,6 +70,7 @@ type worker struct {
 	draining, stopping atomic.Bool
 
 	readings  sync.Map                         // partition -> *reading, of a source on Flink
+	recent    recentRecords                    // of a source on Flink
 	published atomic.Pointer[serving.Progress] // by this process, on Flink
 	gate      gate
 }
