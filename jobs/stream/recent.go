@@ -10,7 +10,7 @@ import (
 
 const (
 	// recentBytes bounds the values that recentRecords holds: some seconds of the log at the peak rate.
-	recentBytes = 128 << 20
+	recentBytes = 256 << 20
 	// recordBytes is about what a record takes beside its value.
 	recordBytes = 100
 )
