@@ -28,7 +28,6 @@ const (
 	DefaultExpansionPort      = 8097
 	DefaultSlots              = 2
 	DefaultTaskHeapMiB        = 768
-	DefaultManagedMiB         = 512
 	DefaultCheckpointInterval = 10 * time.Second
 	DefaultRestartAttempts    = 100
 	DefaultRestartDelay       = 2 * time.Second
@@ -47,8 +46,8 @@ type Config struct {
 	RESTPort, RPCPort, JobPort, ArtifactPort, ExpansionPort int
 	// Slots is the number of task slots, and so the highest parallelism of all jobs together.
 	Slots int
-	// TaskHeapMiB is the heap of tasks, ManagedMiB the memory of RocksDB.
-	TaskHeapMiB, ManagedMiB int
+	// TaskHeapMiB is the heap of tasks. RocksDB takes up to another gigabyte beside it.
+	TaskHeapMiB int
 	// CheckpointInterval of jobs that do not name one.
 	CheckpointInterval time.Duration
 	// RestartAttempts is how often a failed job is restarted, RestartDelay the time before that.
@@ -114,7 +113,6 @@ func (c Config) Validate() error {
 	}{
 		{"slots", d.Slots, 1, 1024},
 		{"task_heap_mib", d.TaskHeapMiB, 64, 1 << 20},
-		{"managed_mib", d.ManagedMiB, 64, 1 << 20},
 		{"restart_attempts", d.RestartAttempts, 1, 1 << 20},
 		{"checkpoint_interval_millis", int(d.CheckpointInterval.Milliseconds()), 100, 86_400_000},
 	} {
@@ -137,7 +135,6 @@ func (c Config) withDefaults() Config {
 		{&c.ExpansionPort, DefaultExpansionPort},
 		{&c.Slots, DefaultSlots},
 		{&c.TaskHeapMiB, DefaultTaskHeapMiB},
-		{&c.ManagedMiB, DefaultManagedMiB},
 		{&c.RestartAttempts, DefaultRestartAttempts},
 	} {
 		if *n.value == 0 {

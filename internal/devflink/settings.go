@@ -81,12 +81,13 @@ func flinkSettings(cfg Config) string {
 		{"state.backend.incremental", "true"},
 		{"state.checkpoints.dir", cfg.CheckpointDir()},
 		{"state.checkpoints.num-retained", "2"},
-		// State is logs of large blocks that are cleared as a whole: levels would write them many times over,
-		// and keys that are hashes do not compress.
-		{"state.backend.rocksdb.memory.managed", "false"},
+		// What the operators learned is appended and cleared as a whole. Keys that are hashes do not compress, and
+		// for universal compaction RocksDB compresses what it flushes whatever is set here.
+		{"state.backend.rocksdb.compression.per.level", "NO_COMPRESSION"},
 		{"state.backend.rocksdb.compaction.level.max-size-level-base", "1gb"},
 		{"state.backend.rocksdb.compaction.level.target-file-size-base", "256mb"},
-		{"state.backend.rocksdb.compression.per.level", "NO_COMPRESSION"},
+		// A shared limit is reached by the empty buffers alone, and then all are flushed all the time.
+		{"state.backend.rocksdb.memory.managed", "false"},
 		{"state.savepoints.dir", cfg.SavepointDir()},
 		{"execution.checkpointing.interval", cfg.CheckpointInterval.String()},
 		{"restart-strategy.type", "fixed-delay"},
@@ -107,7 +108,8 @@ func flinkSettings(cfg Config) string {
 // arguments are those of java for each process; id is what the cluster knows a TaskManager by.
 func arguments(cfg Config, inst installation, name, id string) []string {
 	conf := filepath.Join(cfg.Dir, "conf")
-	args := []string{"-Djava.io.tmpdir=" + filepath.Join(cfg.Dir, "tmp")}
+	// The second compiler takes more than it gives in the first minutes of programs that mostly copy.
+	args := []string{"-Djava.io.tmpdir=" + filepath.Join(cfg.Dir, "tmp"), "-XX:TieredStopAtLevel=1"}
 	for _, p := range opened {
 		args = append(args, "--add-opens="+p+"=ALL-UNNAMED")
 	}
@@ -132,7 +134,7 @@ func arguments(cfg Config, inst installation, name, id string) []string {
 			{"taskmanager.memory.framework.heap.size", mebibytes(frameworkHeapMiB)},
 			{"taskmanager.memory.network.min", mebibytes(networkMiB)},
 			{"taskmanager.memory.network.max", mebibytes(networkMiB)},
-			{"taskmanager.memory.managed.size", mebibytes(cfg.ManagedMiB)},
+			{"taskmanager.memory.managed.size", "0m"}, // RocksDB's buffers are not part of it
 			{"taskmanager.memory.task.off-heap.size", mebibytes(taskOffHeapMiB)},
 			{"taskmanager.memory.framework.off-heap.size", mebibytes(frameworkOffHeapMiB)},
 			{"taskmanager.memory.jvm-metaspace.size", mebibytes(metaspaceMiB)},
