@@ -40,7 +40,6 @@ type result struct {
 	rows    map[schemas.MinuteKey]schemas.MinuteRow
 	dead    []string
 	forgets int // how often the cores were dropped
-	folded  int // of these, after more bytes than a log may hold
 	problem error
 
 	script []decode.Batch
@@ -80,12 +79,11 @@ type forgetter struct {
 	RunID string
 	Every int
 
-	seen, bytes int
+	seen int
 }
 
-func (f *forgetter) see(data []byte) {
+func (f *forgetter) see() {
 	f.seen++
-	f.bytes += len(data)
 	if f.Every == 0 || f.seen%f.Every != 0 {
 		return
 	}
@@ -94,23 +92,20 @@ func (f *forgetter) see(data []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forgets++
-	if f.bytes > 9<<20 {
-		r.folded++
-	}
 }
 
 // forgetFn passes elements on.
 type forgetFn struct{ Forget forgetter }
 
 func (f *forgetFn) ProcessElement(shard int64, data []byte, emit func(int64, []byte)) {
-	f.Forget.see(data)
+	f.Forget.see()
 	emit(shard, data)
 }
 
 type judgedFn struct{ Forget forgetter }
 
 func (f *judgedFn) ProcessElement(_ int64, data []byte) error {
-	f.Forget.see(data)
+	f.Forget.see()
 	b, err := handover.Block(data)
 	if err != nil {
 		return err
@@ -140,7 +135,7 @@ func (f *judgedFn) ProcessElement(_ int64, data []byte) error {
 type rowsFn struct{ Forget forgetter }
 
 func (f *rowsFn) ProcessElement(data []byte) error {
-	f.Forget.see(data)
+	f.Forget.see()
 	b, err := handover.Rows(data)
 	if err != nil {
 		return err
