@@ -60,10 +60,12 @@ func runFlink(ctx context.Context, s *settings) (_ result, err error) {
 	if err != nil {
 		return result{}, err
 	}
-	printFlink(samples, st.Judged())
 	totals := bench.Totals{Records: st.Records, Billable: st.Billable, Duplicates: st.Duplicates, Invalid: st.Invalid,
 		DeadLetters: st.DeadLetters, SpendMicros: st.SpendMicros}
-	return result{Figures: bench.NewFigures(nameFlink, "stream pipeline on Flink, start-up included, CPU of the Go worker alone", used, st.Rows, totals)}, nil
+	figures := bench.NewFigures(nameFlink, "stream pipeline on Flink from a tenth judged until nine tenths, CPU of the worker and of the cluster together",
+		used, st.Rows, totals)
+	err = steady(samples, st.Judged(), &figures)
+	return result{Figures: figures}, err
 }
 
 func sampleFlink(ctx context.Context, cluster devflink.Config, judged int64) (flinkSample, error) {
@@ -96,8 +98,9 @@ func processCPU(pid int) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// printFlink prints the steady part.
-func printFlink(samples []flinkSample, total int64) {
+// steady puts the figures of the steady part in the place of those of the whole, which is mostly the
+// start, and prints what each process took.
+func steady(samples []flinkSample, total int64, f *bench.Figures) error {
 	var first, last *flinkSample
 	for i := range samples {
 		switch s := &samples[i]; {
@@ -109,16 +112,18 @@ func printFlink(samples []flinkSample, total int64) {
 		}
 	}
 	if first == nil || last == nil {
-		fmt.Fprintln(os.Stderr, "bench: stream-flink: too short to see a steady part")
-		return
+		return errors.New("the log is too short to see a steady part: give more --clicks")
 	}
-	n, took := last.judged-first.judged, last.at.Sub(first.at)
-	fmt.Fprintf(os.Stderr, "bench: stream-flink: %d clicks in %.1f s: %.0f clicks/s; CPU us a click:", n, took.Seconds(), float64(n)/took.Seconds())
-	var sum time.Duration
+	n := float64(last.judged - first.judged)
+	var together time.Duration
+	fmt.Fprint(os.Stderr, "bench: stream-flink: CPU us a click:")
 	for _, name := range []string{"go worker", devflink.TaskManager, devflink.JobManager, devflink.JobServer} {
 		cpu := last.cpu[name] - first.cpu[name]
-		sum += cpu
-		fmt.Fprintf(os.Stderr, " %s %.2f,", name, cpu.Seconds()*1e6/float64(n))
+		together += cpu
+		fmt.Fprintf(os.Stderr, " %s %.2f", name, cpu.Seconds()*1e6/n)
 	}
-	fmt.Fprintf(os.Stderr, " together %.2f\n", sum.Seconds()*1e6/float64(n))
+	fmt.Fprintln(os.Stderr)
+	f.WallSeconds, f.CPUSeconds = last.at.Sub(first.at).Seconds(), together.Seconds()
+	f.ClicksPerSecond, f.CPUMicrosPerClick, f.Cores = n/f.WallSeconds, f.CPUSeconds*1e6/n, f.CPUSeconds/f.WallSeconds
+	return nil
 }
