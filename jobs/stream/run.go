@@ -17,8 +17,9 @@ import (
 )
 
 // Run runs the job until ctx is cancelled, which is a clean end, or until everything is drained.
-// It returns what was done. A job that ends in any other way has published nothing wrong, and goes
-// on where it was when it is run again.
+// It returns what was done since it last began: where partitions are added to the topic it begins
+// again by itself, as after a stop. A job that ends in any other way has published nothing wrong, and
+// goes on where it was when it is run again.
 func Run(ctx context.Context, cfg Config, deps Deps) (Stats, error) {
 	if err := cfg.Validate(); err != nil {
 		return Stats{}, err
@@ -31,9 +32,19 @@ func Run(ctx context.Context, cfg Config, deps Deps) (Stats, error) {
 	if deps.Logger == nil {
 		deps.Logger = slog.New(slog.DiscardHandler)
 	}
+	for {
+		st, hasGrown, err := runOnce(ctx, cfg, deps)
+		if err != nil || !hasGrown || ctx.Err() != nil {
+			return st, err
+		}
+	}
+}
+
+// runOnce runs the job on the partitions that the topic has; hasGrown says that it ended because there are more.
+func runOnce(ctx context.Context, cfg Config, deps Deps) (_ Stats, hasGrown bool, err error) {
 	s, err := open(ctx, cfg, deps)
 	if err != nil {
-		return Stats{}, err
+		return Stats{}, false, err
 	}
 	defer s.close()
 	p, root := beam.NewPipelineWithRoot()
@@ -64,9 +75,9 @@ func Run(ctx context.Context, cfg Config, deps Deps) (Stats, error) {
 		deps.Progress(st)
 	}
 	if err != nil {
-		return st, fmt.Errorf("stream: %w", err)
+		return st, false, fmt.Errorf("stream: %w", err)
 	}
-	return st, s.checkDrained(st)
+	return st, s.hasGrown.Load(), s.checkDrained(st)
 }
 
 // checkDrained holds a drained run to the law of conservation.

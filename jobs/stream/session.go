@@ -41,7 +41,12 @@ type session struct {
 
 	watermark atomic.Int64
 	publisher publisher
+	hasGrown  atomic.Bool // the topic has more partitions than these
 }
+
+// growthInterval is how often the topic is asked for its partitions.
+const growthInterval = 10 * time.Second
+
 
 // inFlight is the number of clicks read and not judged.
 func (s *session) inFlight() int64 { return s.records.Load() - s.dead.Load() - s.judged.Load() }
@@ -63,8 +68,9 @@ func (s *session) mayRead(p *partition) bool {
 
 // watch tells the sources when to drain and when to stop.
 func (s *session) watch(ctx context.Context, done <-chan struct{}) {
-	tick := time.NewTicker(time.Second)
+	tick, growth := time.NewTicker(time.Second), time.NewTicker(growthInterval)
 	defer tick.Stop()
+	defer growth.Stop()
 	drain, stop := s.deps.Drain, ctx.Done()
 	for {
 		select {
@@ -76,12 +82,36 @@ func (s *session) watch(ctx context.Context, done <-chan struct{}) {
 		case <-drain:
 			s.draining.Store(true)
 			drain = nil
+		case <-growth.C:
+			if s.sawGrowth(ctx) {
+				s.hasGrown.Store(true)
+				s.stopping.Store(true)
+				growth.Stop()
+			}
 		case <-tick.C:
 			if s.deps.Progress != nil {
 				s.deps.Progress(s.stats())
 			}
 		}
 	}
+}
+
+// sawGrowth reports whether the topic has partitions that this session does not read. A drained run
+// wants what was in the log at its start.
+func (s *session) sawGrowth(ctx context.Context) bool {
+	if s.draining.Load() || s.stopping.Load() {
+		return false
+	}
+	ids, err := s.client.Partitions(ctx, schemas.TopicClicks)
+	if err != nil {
+		s.deps.Logger.Debug("the topic's partitions cannot be read", "error", err)
+		return false
+	}
+	if len(ids) <= len(s.partitions) {
+		return false
+	}
+	s.deps.Logger.Info("the topic has grown: begin again with all partitions", "partitions", len(ids), "were", len(s.partitions))
+	return true
 }
 
 func (s *session) stats() Stats {
