@@ -53,8 +53,8 @@ func (r *recentRecords) add(records []schemas.Record) {
 func (r *recentRecords) find(p schemas.Position) (*schemas.Record, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := len(r.batches) - 1; i >= 0; i-- {
-		records := r.batches[i].records
+	for _, b := range slices.Backward(r.batches) {
+		records := b.records
 		if first, last := &records[0], &records[len(records)-1]; first.Partition != p.Partition || p.Offset < first.Offset || p.Offset > last.Offset {
 			continue
 		}

@@ -11,7 +11,9 @@ import (
 func TestRecentRecords(t *testing.T) {
 	t.Parallel()
 	const perBatch, valueBytes = 8, 1 << 20
-	at := func(partition int32, offset int64) schemas.Position { return schemas.Position{Partition: partition, Offset: offset} }
+	at := func(partition int32, offset int64) schemas.Position {
+		return schemas.Position{Partition: partition, Offset: offset}
+	}
 	var recent recentRecords
 	recent.add(nil)
 	value := make([]byte, valueBytes)

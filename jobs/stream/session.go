@@ -47,7 +47,6 @@ type session struct {
 // growthInterval is how often the topic is asked for its partitions.
 const growthInterval = 10 * time.Second
 
-
 // inFlight is the number of clicks read and not judged.
 func (s *session) inFlight() int64 { return s.records.Load() - s.dead.Load() - s.judged.Load() }
 
