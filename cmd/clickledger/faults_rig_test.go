@@ -47,8 +47,8 @@ func newFaults(t *testing.T) *faults {
 }
 
 // at is the address of a port of these services.
-func (f *devRig) at(distance int) string {
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(f.base+distance))
+func (r *devRig) at(distance int) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(r.base+distance))
 }
 
 // crash kills a service, leaves it away for a time, and brings it back as `dev up` does.

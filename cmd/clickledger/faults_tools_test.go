@@ -54,16 +54,16 @@ func (f *faults) consoleConsumer(topic string) int64 {
 }
 
 // query asks ClickHouse over HTTP.
-func (f *devRig) query(statement string) []string {
-	f.Helper()
-	response, err := http.Post("http://"+f.at(123)+"/?database="+devservices.ClickHouseDatabase, "text/plain", strings.NewReader(statement))
+func (r *devRig) query(statement string) []string {
+	r.Helper()
+	response, err := http.Post("http://"+r.at(123)+"/?database="+devservices.ClickHouseDatabase, "text/plain", strings.NewReader(statement))
 	if err != nil {
-		f.Fatal(err)
+		r.Fatal(err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != http.StatusOK {
-		f.Fatalf("%s: %s: %s, %v", statement, response.Status, text, err)
+		r.Fatalf("%s: %s: %s, %v", statement, response.Status, text, err)
 	}
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 }

@@ -20,7 +20,7 @@ import (
 // Variable allows tests to fetch and start services. Without it they are skipped.
 const Variable = "CLICKLEDGER_TEST_SERVICES"
 
-// Until, a Unix time, is when no more tests with services begin, so that the whole run ends in time. Unset is no limit.
+// Until names the variable with the Unix time after which no test with services begins, so that the whole run ends in time. Unset is no limit.
 const Until = "CLICKLEDGER_TEST_SERVICES_UNTIL"
 
 // Flink is the name of the cluster among the names of services.
