@@ -141,7 +141,8 @@ func (s *session) flinkPipeline() *beam.Pipeline {
 	p, root := beam.NewPipelineWithRoot()
 	batches, polls := readTicks(root, s.spec)
 	out := clicks.Stream(root, clicks.Config{
-		Config:        shardstate.Config{PolicyYAML: s.spec.PolicyYAML, Shards: int32(s.cfg.Shards), RunID: s.cfg.RunID},
+		Config: shardstate.Config{PolicyYAML: s.spec.PolicyYAML, Shards: int32(s.cfg.Shards), RunID: s.cfg.RunID,
+			Keys: flinkrunner.SpreadKeys(s.cfg.Shards)},
 		Dedup:         s.dedup,
 		PublishMillis: s.spec.PublishMillis,
 	}, batches)

@@ -46,16 +46,16 @@ const (
 // PCollection<KV<0, mark>>.
 func readTicks(s beam.Scope, spec Spec) (batches, marks beam.PCollection) {
 	s = s.Scope("stream.Read")
-	ticks := beam.ParDo(s, &tickFn{Partitions: int64(len(spec.Starts))}, flinkrunner.Ticks(s, tickInterval))
+	ticks := beam.ParDo(s, &tickFn{Keys: flinkrunner.SpreadKeys(len(spec.Starts))}, flinkrunner.Ticks(s, tickInterval))
 	return beam.ParDo2(s, &pollFn{Spec: spec, Place: state.MakeValueState[[]byte]("place")}, ticks)
 }
 
-// tickFn makes of each tick a poll of every partition. Partitions is configuration.
-type tickFn struct{ Partitions int64 }
+// tickFn makes of each tick a poll of every partition, by its key. Keys is configuration.
+type tickFn struct{ Keys []int64 }
 
 func (f *tickFn) ProcessElement(_ []byte, emit func(int64, int64)) {
-	for p := range f.Partitions {
-		emit(p, 0)
+	for _, key := range f.Keys {
+		emit(key, 0)
 	}
 }
 
@@ -78,7 +78,8 @@ func (f *pollFn) StartBundle(_ context.Context, _ func(decode.Batch), _ func(int
 	f.polled = map[int64]bool{}
 }
 
-func (f *pollFn) ProcessElement(ctx context.Context, sp state.Provider, partition, _ int64, emit func(decode.Batch), marks func(int64, []byte)) error {
+func (f *pollFn) ProcessElement(ctx context.Context, sp state.Provider, key, _ int64, emit func(decode.Batch), marks func(int64, []byte)) error {
+	partition := key % int64(len(f.Spec.Starts))
 	if f.polled[partition] {
 		return nil
 	}

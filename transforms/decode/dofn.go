@@ -61,7 +61,7 @@ func (f *decodeFn) Setup() error {
 
 func (f *decodeFn) ProcessElement(batch Batch, emit func(int64, []byte), dead func(schemas.DeadLetter)) error {
 	f.core.Split(&batch, dead, func(shard int32, b *schemas.Block) {
-		emit(int64(shard), f.out.Block(b))
+		emit(f.Config.Key(0, shard), f.out.Block(b))
 	})
 	return nil
 }

@@ -212,7 +212,7 @@ func checkRebuilding(t *testing.T, seed uint64, fresh func() *Core, deliveries [
 		rebuilt++
 		twin := keeping()
 		follower.Rebuild(t, c, twin)
-		statetest.CheckDamage(t, rng, c, func() shardstate.Core { return keeping() })
+		statetest.CheckDamage(t, rng.IntN, c, func() shardstate.Core { return keeping() })
 		return twin
 	})
 	if rebuilt == 0 || len(got) != len(want) {

@@ -79,6 +79,9 @@ type Config struct {
 	PolicyYAML string
 	// Shards is the number of shards of this operator and of the next one.
 	Shards int32
+	// Keys are the keys of the shards, the i-th of them i modulo Shards, where the runner wants others than the
+	// shards themselves. Then there is one slice only.
+	Keys []int64
 	// RunID tells the pipelines of one process apart.
 	RunID string
 	// InMemory keeps no log in Beam state and hands blocks over by reference: for a runner that keeps state in memory itself, runs
@@ -95,12 +98,22 @@ type Config struct {
 func (c Config) Shard(key int64) int32 { return int32(key % int64(c.Shards)) }
 
 // Key is the key of another shard of the slice that key belongs to.
-func (c Config) Key(key int64, shard int32) int64 { return key - key%int64(c.Shards) + int64(shard) }
+func (c Config) Key(key int64, shard int32) int64 {
+	if len(c.Keys) > 0 {
+		return c.Keys[shard]
+	}
+	return key - key%int64(c.Shards) + int64(shard)
+}
 
 // Validate panics on a bad configuration: it is a mistake in the program, found at construction.
 func (c Config) Validate() {
 	if c.Shards < 1 || c.Shards > 1024 || c.RunID == "" {
 		panic(fmt.Sprintf("shardstate: %d shards (1 to 1024) for run %q", c.Shards, c.RunID))
+	}
+	for i, key := range c.Keys {
+		if len(c.Keys) != int(c.Shards) || c.Shard(key) != int32(i) {
+			panic(fmt.Sprintf("shardstate: keys %v for %d shards", c.Keys, c.Shards))
+		}
 	}
 	if _, err := c.Policy(); err != nil {
 		panic(err)

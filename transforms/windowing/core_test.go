@@ -288,7 +288,7 @@ func TestRebuilding(t *testing.T) {
 			if rng.IntN(4) == 0 {
 				twin := fresh()
 				follower.Rebuild(t, rebuilt, twin)
-				statetest.CheckDamage(t, rng, rebuilt, func() shardstate.Core { return fresh() })
+				statetest.CheckDamage(t, rng.IntN, rebuilt, func() shardstate.Core { return fresh() })
 				rebuilt = twin
 			}
 		}

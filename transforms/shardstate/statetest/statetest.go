@@ -6,7 +6,6 @@ package statetest
 import (
 	"bytes"
 	"errors"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/clickledger/clickledger/transforms/shardstate"
@@ -86,8 +85,8 @@ func (f *Follower) Rebuild(t *testing.T, followed, fresh shardstate.Core) {
 	}
 }
 
-// CheckDamage gives fresh cores damaged states of c: all must be refused as malformed.
-func CheckDamage(t *testing.T, rng *rand.Rand, c shardstate.Core, fresh func() shardstate.Core) {
+// CheckDamage gives fresh cores damaged states of c: all must be refused as malformed. pick returns a random number below n.
+func CheckDamage(t *testing.T, pick func(n int) int, c shardstate.Core, fresh func() shardstate.Core) {
 	t.Helper()
 	load := map[string]func([]byte) error{"head": fresh().LoadHead}
 	good := map[string][]byte{"head": c.Head()}
@@ -96,8 +95,8 @@ func CheckDamage(t *testing.T, rng *rand.Rand, c shardstate.Core, fresh func() s
 	}
 	for name, good := range good {
 		damaged := bytes.Clone(good)
-		damaged[rng.IntN(len(damaged))] ^= 1 << rng.IntN(8)
-		for _, bad := range [][]byte{damaged, good[:rng.IntN(len(good))], nil, append(bytes.Clone(good), 0)} {
+		damaged[pick(len(damaged))] ^= 1 << pick(8)
+		for _, bad := range [][]byte{damaged, good[:pick(len(good))], nil, append(bytes.Clone(good), 0)} {
 			if err := load[name](bad); !errors.Is(err, snapshot.ErrMalformed) {
 				t.Fatalf("a damaged %s: got %v, want %v", name, err, snapshot.ErrMalformed)
 			}
