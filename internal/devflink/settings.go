@@ -23,7 +23,7 @@ const (
 	frameworkHeapMiB     = 128
 	taskOffHeapMiB       = 128
 	frameworkOffHeapMiB  = 128
-	networkMiB           = 64
+	networkMiB           = 256
 	metaspaceMiB         = 256
 	overheadMiB          = 192
 	jobManagerProcessMiB = 1024
@@ -88,6 +88,9 @@ func flinkSettings(cfg Config) string {
 		{"state.backend.rocksdb.compaction.level.target-file-size-base", "256mb"},
 		// A shared limit is reached by the empty buffers alone, and then all are flushed all the time.
 		{"state.backend.rocksdb.memory.managed", "false"},
+		// A block fills dozens of buffers: with the default of two a sender waits while the receiver is at work.
+		{"taskmanager.network.memory.buffers-per-channel", "32"},
+		{"taskmanager.network.memory.floating-buffers-per-gate", "128"},
 		{"state.savepoints.dir", cfg.SavepointDir()},
 		{"execution.checkpointing.interval", cfg.CheckpointInterval.String()},
 		{"restart-strategy.type", "fixed-delay"},
