@@ -36,8 +36,9 @@ func TestDayToTheLedger(t *testing.T) {
 	}
 }
 
-// settleDay generates a day, streams, archives and judges it, and returns the environment for more.
-func settleDay(t *testing.T, serving string) (env []string, dir string) {
+// newPlaces starts a log and a ledger, and returns the environment that names all places, and the
+// archive's parent folder.
+func newPlaces(t *testing.T, serving string) (env []string, dir string) {
 	t.Helper()
 	broker, err := embedkafka.Start(t.Context(), embedkafka.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -65,6 +66,13 @@ func settleDay(t *testing.T, serving string) (env []string, dir string) {
 		"CLICKLEDGER_SERVING=" + serving,
 		"CLICKLEDGER_LEDGER=" + server.DSN,
 	}
+	return env, dir
+}
+
+// settleDay generates a day, streams, archives and judges it, and returns the environment for more.
+func settleDay(t *testing.T, serving string) (env []string, dir string) {
+	t.Helper()
+	env, dir = newPlaces(t, serving)
 	startJSON(t, env[:3], &migrateResult{}, "migrate")
 	for _, args := range []string{
 		"generate --clicks=5000 --rate=100 --seed=3 --start=2026-03-01T12:00:00Z", "archive --until-end", "stream --until-end",

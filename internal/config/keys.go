@@ -314,6 +314,8 @@ type Config struct {
 	Flink    Flink    `koanf:"flink"`
 	Batch    Batch    `koanf:"batch"`
 
+	Nightly Nightly `koanf:"nightly"`
+
 	settings []Setting
 	policy   *policy.Policy
 }
