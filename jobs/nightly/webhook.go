@@ -88,8 +88,7 @@ func (w *Webhook) post(ctx context.Context, client *http.Client, doc []byte) err
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
-		var quoted *url.Error // its text has the URL
-		if errors.As(err, &quoted) {
+		if quoted, ok := errors.AsType[*url.Error](err); ok { // its text has the URL
 			err = quoted.Err
 		}
 		return err
