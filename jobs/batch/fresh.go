@@ -36,7 +36,7 @@ func (a Archived) Fresh(date time.Time, p *policy.Policy, known []ManifestInput)
 		copies.to = max(copies.to, last)
 	}
 	fresh := slices.DeleteFunc(slices.Clone(a.Clicks), func(f File) bool {
-		return seen[f.Key] || f.Rows == 0 || !overlaps(f.Event, t.judged) && !(len(known) > 0 && overlaps(f.Received, copies))
+		return seen[f.Key] || f.Rows == 0 || !overlaps(f.Event, t.judged) && (len(known) == 0 || !overlaps(f.Received, copies))
 	})
 	for _, f := range a.DeadLetters {
 		if !seen[f.Key] && f.Rows > 0 && overlaps(f.Received, t.day) {
