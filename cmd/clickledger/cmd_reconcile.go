@@ -1,14 +1,13 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -16,16 +15,17 @@ import (
 
 	"github.com/clickledger/clickledger/internal/config"
 	"github.com/clickledger/clickledger/internal/money"
-	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/jobs/reconcile"
 )
 
-// reportFile is the report's name beside the batch's result.
-const reportFile = "report.json"
+// listLimit is how many discrepancies are listed by default.
+const listLimit = 20
 
 type reconcileFlags struct {
-	date, report string
-	post, dryRun bool
+	date, report      string
+	since, advertiser string
+	limit             int
+	post, dryRun      bool
 }
 
 func newReconcileCommand(a *app) *cobra.Command {
@@ -42,18 +42,29 @@ With --post it then posts the bill of all others to the ledger and publishes
 final rows. It posts differences only: running it again posts nothing. With
 --post --dry-run the posting is worked out and rolled back.
 
-The report is written as report.json beside the batch's result, or to --report.
+The report is written beside the batch's result as report.json, with report.html
+(charts and tables in one file) and discrepancies.parquet, which has one row for
+each click that differs; or to --report, with the others beside it. Some
+discrepancies are listed: --since, --advertiser and --limit say which.
+
+The tolerances say how much may differ although it is explained: an advertiser
+who differs by more is held, and beyond that of all together nothing is posted.
 The exit code is 3 if the gate is shut or an advertiser is held.`,
 		Example: `  clickledger reconcile --config clickledger.yaml --date 2026-11-01
   clickledger reconcile --config clickledger.yaml --date 2026-11-01 --post --json
-  clickledger reconcile --config clickledger.yaml --date 2026-11-01 --post --dry-run`,
+  clickledger reconcile --config clickledger.yaml --date 2026-11-01 --post --dry-run
+  clickledger reconcile --config clickledger.yaml --date 2026-11-01 --advertiser adv_7ba5ab3c --since 14:30 --limit 100`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runReconcile(a, cmd, f) },
 	}
 	addDate(cmd, &f.date)
 	cmd.Flags().BoolVar(&f.post, "post", false, "post the bill to the ledger and publish final rows")
 	cmd.Flags().StringVar(&f.report, "report", "", "`file` for the report (default: report.json beside the batch's result)")
+	cmd.Flags().StringVar(&f.since, "since", "", "list discrepancies from this `minute` on: 15:04 of the day, UTC, or RFC 3339")
+	cmd.Flags().StringVar(&f.advertiser, "advertiser", "", "list discrepancies of this advertiser `ID` only")
+	cmd.Flags().IntVar(&f.limit, "limit", listLimit, "list at most this many discrepancies")
 	addSettings(cmd, "ledger_password_file", "serving_password_file", "ledger_currency", "batch.memory_limit", "batch.temp_dir")
+	addGroup(cmd, "reconcile")
 	addKafka(cmd)
 	addS3(cmd)
 	addDryRun(cmd, &f.dryRun)
@@ -67,6 +78,11 @@ func runReconcile(a *app, cmd *cobra.Command, f *reconcileFlags) (err error) {
 	}
 	cfg, logger, day, err := a.beginDay(cmd, f.date, require...)
 	if err != nil {
+		return err
+	}
+	job := reconcileConfig(cfg)
+	job.Date, job.Post, job.DryRun = day, f.post, f.dryRun
+	if err := f.fill(&job); err != nil {
 		return err
 	}
 	ctx := cmd.Context()
@@ -85,16 +101,9 @@ func runReconcile(a *app, cmd *cobra.Command, f *reconcileFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	deps.Serving = store
-	job := reconcileConfig(cfg)
-	job.Date, job.Post, job.DryRun = day, f.post, f.dryRun
 	report, err := reconcile.Run(ctx, job, deps)
 	if err != nil {
 		return err
-	}
-	if !f.dryRun {
-		if err := putReport(ctx, cfg.Archive, f.report, report); err != nil {
-			return err
-		}
 	}
 	if err := a.result(report, func(w io.Writer) error { return writeReconcile(w, report) }); err != nil {
 		return err
@@ -102,16 +111,42 @@ func runReconcile(a *app, cmd *cobra.Command, f *reconcileFlags) (err error) {
 	return discrepancies(report)
 }
 
+// fill puts into the job's configuration where the report goes and what it lists.
+func (f *reconcileFlags) fill(job *reconcile.Config) (err error) {
+	if f.report != "" {
+		if job.ReportPath, err = filepath.Abs(f.report); err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+	}
+	if f.limit < 0 {
+		return config.Problems{{Key: "limit", Source: "flag --limit", Value: strconv.Itoa(f.limit), Expected: "a whole number from 0"}}
+	}
+	job.List = reconcile.List{AdvertiserID: f.advertiser, Limit: f.limit}
+	if f.since == "" {
+		return nil
+	}
+	if clock, err := time.Parse("15:04", f.since); err == nil {
+		job.List.Since = job.Date.Add(time.Duration(clock.Hour())*time.Hour + time.Duration(clock.Minute())*time.Minute)
+		return nil
+	}
+	if job.List.Since, err = time.Parse(time.RFC3339, f.since); err != nil {
+		return config.Problems{{Key: "since", Source: "flag --since", Value: f.since, Expected: "a time like 15:04, of the day in UTC, or in RFC 3339"}}
+	}
+	return nil
+}
+
 // reconcileConfig is the job's configuration, for a day that the caller sets.
 func reconcileConfig(cfg *config.Config) reconcile.Config {
 	return reconcile.Config{
-		Archive:     cfg.Archive,
-		Log:         cfg.Log,
-		Policy:      cfg.BillingPolicy(),
-		RunID:       runID("reconcile"),
-		Currency:    cfg.LedgerCurrency,
-		MemoryLimit: memoryLimit(cfg.Batch.MemoryLimit),
-		TempDir:     cfg.Batch.TempDir,
+		Archive:             cfg.Archive,
+		Log:                 cfg.Log,
+		Policy:              cfg.BillingPolicy(),
+		RunID:               runID("reconcile"),
+		Currency:            cfg.LedgerCurrency,
+		MemoryLimit:         memoryLimit(cfg.Batch.MemoryLimit),
+		TempDir:             cfg.Batch.TempDir,
+		AdvertiserTolerance: reconcile.Tolerance{Clicks: cfg.Reconcile.AdvertiserToleranceClicks, Micros: cfg.Reconcile.AdvertiserToleranceMicros},
+		Tolerance:           reconcile.Tolerance{Clicks: cfg.Reconcile.ToleranceClicks, Micros: cfg.Reconcile.ToleranceMicros},
 	}
 }
 
@@ -129,41 +164,6 @@ func discrepancies(r *reconcile.Report) error {
 	return &config.ExitError{Code: config.ExitDiscrepancies, Err: fmt.Errorf(
 		"%s: %d conditions of the gate fail, %d clicks are unexplained, %d advertisers are held",
 		r.Date, failed, r.UnexplainedClicks, len(r.HeldAdvertisers))}
-}
-
-// putReport writes the report to a file, or without one beside the batch's result in the archive.
-// It appears whole or not at all.
-func putReport(ctx context.Context, archive, file string, r *reconcile.Report) error {
-	doc, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	place, key := archive, r.Result+"/"+reportFile
-	if file != "" {
-		abs, err := filepath.Abs(file)
-		if err != nil {
-			return fmt.Errorf("write report: %w", err)
-		}
-		temp, err := os.CreateTemp(filepath.Dir(abs), "."+filepath.Base(abs)+"-*")
-		if err != nil {
-			return fmt.Errorf("write report: %w", err)
-		}
-		_, err = temp.Write(append(doc, '\n'))
-		err = errors.Join(err, temp.Chmod(0o644), temp.Sync(), temp.Close())
-		if err == nil {
-			err = os.Rename(temp.Name(), abs)
-		}
-		if err != nil {
-			return fmt.Errorf("write report: %w", errors.Join(err, os.Remove(temp.Name())))
-		}
-		return nil
-	}
-	store, err := objectstore.Open(ctx, place)
-	if err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	_, err = store.Put(ctx, key, append(doc, '\n'), objectstore.PutOptions{})
-	return err
 }
 
 func writeReconcile(w io.Writer, r *reconcile.Report) error {
@@ -194,6 +194,9 @@ func writeReconcile(w io.Writer, r *reconcile.Report) error {
 	if err := writeCauses(w, r); err != nil {
 		return err
 	}
+	if err := writeListed(w, r); err != nil {
+		return err
+	}
 	if err := writeGate(w, r); err != nil {
 		return err
 	}
@@ -214,6 +217,22 @@ func writeCauses(w io.Writer, r *reconcile.Report) error {
 		}
 	}
 	fmt.Fprintf(table, "unexplained\t%d clicks\t%s\t\n", r.UnexplainedClicks, signed(r.UnexplainedMicros))
+	return table.Flush()
+}
+
+// writeListed lists the discrepancies that were asked for.
+func writeListed(w io.Writer, r *reconcile.Report) error {
+	if len(r.Listed) == 0 {
+		return nil
+	}
+	fmt.Fprintf(w, "\ndiscrepancies, %d of %d\n", len(r.Listed), r.Discrepancies)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i := range r.Listed {
+		d := &r.Listed[i]
+		fmt.Fprintf(table, "  %s\t%s\t%q\t%q\t%q\t%s\t%+d\t%s\tstream %s, batch %s\n", time.UnixMilli(d.MinuteMillis).UTC().Format("15:04"),
+			d.Place(), d.ClickID, d.AdvertiserID, d.AdID, d.Cause, d.DeltaClicks, signed(d.DeltaMicros),
+			cmp.Or(d.StreamVerdict, "-"), cmp.Or(d.BatchVerdict, "-"))
+	}
 	return table.Flush()
 }
 

@@ -17,8 +17,11 @@ const defaultPool = "127.0.0.1:50000"
 
 func newWorkerCommand(a *app) *cobra.Command {
 	return newGroup(&cobra.Command{
-		Use:     "worker",
-		Short:   "Run transforms for a Flink cluster",
+		Use:   "worker",
+		Short: "Run transforms for a Flink cluster",
+		Long: `Keeps workers on the hosts of a Flink cluster whose TaskManagers do not start them.
+The environment process needs no such command: there a TaskManager starts this
+program by itself.`,
 		Example: `  clickledger worker pool`,
 	}, newWorkerPoolCommand(a))
 }

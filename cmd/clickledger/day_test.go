@@ -99,7 +99,7 @@ func reconcileDay(t *testing.T, env []string, dir string) {
 	}
 	var plan, report, again reconcile.Report
 	startJSON(t, env, &plan, "reconcile", "--date", "2026-03-01", "--post", "--dry-run")
-	file := filepath.Join(dir, "archive", "results", "dt=2026-03-01", "rev=1", reportFile)
+	file := filepath.Join(dir, "archive", "results", "dt=2026-03-01", "rev=1", reconcile.ReportFile)
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
 		t.Errorf("the dry run wrote a report: %v", err)
 	}

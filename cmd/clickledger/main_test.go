@@ -217,7 +217,7 @@ func TestExamplesParse(t *testing.T) {
 			if !found || strings.ContainsAny(args, `"'`) {
 				continue
 			}
-			args = strings.TrimRight(args, ")")
+			args, _, _ = strings.Cut(strings.TrimRight(args, ")"), " >") // the shell's
 			root := newRoot(&app{})
 			target, rest, err := root.Find(strings.Fields(args))
 			if err == nil {

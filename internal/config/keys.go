@@ -285,6 +285,22 @@ var keys = []Key{
 		Name: "batch.temp_dir", Flag: "temp-dir", Kind: filePath("a folder"),
 		Help: "where a batch run spools and spills to; unset is the system's folder",
 	},
+	{
+		Name: "reconcile.advertiser_tolerance_clicks", Flag: "advertiser-tolerance-clicks", Kind: most(),
+		Help: "the most clicks of an advertiser that may differ, explained or not, before he is held; unset is any number",
+	},
+	{
+		Name: "reconcile.advertiser_tolerance_micros", Flag: "advertiser-tolerance-micros", Kind: most(),
+		Help: "likewise the most millionths of the currency unit",
+	},
+	{
+		Name: "reconcile.tolerance_clicks", Flag: "tolerance-clicks", Kind: most(),
+		Help: "the most clicks of a day that may differ before the gate is shut and nobody is posted; unset is any number",
+	},
+	{
+		Name: "reconcile.tolerance_micros", Flag: "tolerance-micros", Kind: most(),
+		Help: "likewise the most millionths of the currency unit",
+	},
 }
 
 // Config is the checked configuration. Fields of settings that are unset are zero; a command names
@@ -304,15 +320,16 @@ type Config struct {
 	ServingPasswordFile string `koanf:"serving_password_file"`
 	LedgerCurrency      string `koanf:"ledger_currency"`
 
-	S3       S3       `koanf:"s3"`
-	DuckDB   DuckDB   `koanf:"duckdb"`
-	Logging  Logging  `koanf:"logging"`
-	Kafka    Kafka    `koanf:"kafka"`
-	Gateway  Gateway  `koanf:"gateway"`
-	Archiver Archiver `koanf:"archiver"`
-	Stream   Stream   `koanf:"stream"`
-	Flink    Flink    `koanf:"flink"`
-	Batch    Batch    `koanf:"batch"`
+	S3        S3        `koanf:"s3"`
+	DuckDB    DuckDB    `koanf:"duckdb"`
+	Logging   Logging   `koanf:"logging"`
+	Kafka     Kafka     `koanf:"kafka"`
+	Gateway   Gateway   `koanf:"gateway"`
+	Archiver  Archiver  `koanf:"archiver"`
+	Stream    Stream    `koanf:"stream"`
+	Flink     Flink     `koanf:"flink"`
+	Batch     Batch     `koanf:"batch"`
+	Reconcile Reconcile `koanf:"reconcile"`
 
 	Nightly Nightly `koanf:"nightly"`
 
@@ -406,4 +423,13 @@ type Batch struct {
 	Shards      int    `koanf:"shards"`
 	Threads     int    `koanf:"threads"`
 	TempDir     string `koanf:"temp_dir"`
+}
+
+// Reconcile is the comparison of the layers. A tolerance counts clicks, or what they cost, with no
+// regard to the sign of their difference; nil is any number.
+type Reconcile struct {
+	AdvertiserToleranceClicks *int64 `koanf:"advertiser_tolerance_clicks"`
+	AdvertiserToleranceMicros *int64 `koanf:"advertiser_tolerance_micros"`
+	ToleranceClicks           *int64 `koanf:"tolerance_clicks"`
+	ToleranceMicros           *int64 `koanf:"tolerance_micros"`
 }

@@ -143,6 +143,18 @@ func count(high int) Kind {
 	}
 }
 
+// most is the most of something that may be there: it may be nothing.
+func most() Kind {
+	return Kind{
+		Type:     "int",
+		Expected: "a whole number from 0",
+		Valid: func(s string) error {
+			_, err := strconv.ParseUint(s, 10, 63)
+			return err
+		},
+	}
+}
+
 func duration(low, high time.Duration) Kind {
 	return Kind{
 		Type:     "duration",

@@ -264,10 +264,11 @@ func TestKinds(t *testing.T) {
 			good: []string{":80", "127.0.0.1:0", "[::1]:8080"},
 			bad:  []string{"80", "h:http", "h:-1", "h:70000"},
 		},
-		"archiver.flush_interval": {good: []string{"1s", "1h"}, bad: []string{"1", "0s", "-1s", "2h", "1d"}},
-		"archiver.max_records":    {good: []string{"1"}, bad: []string{"0", "1.5", "1e6"}},
-		"batch.memory_limit":      {good: []string{"64MiB", "2 GB", "67108864"}, bad: []string{"1", "-1GB", "2XB", "9999PB"}},
-		"logging.level":           {good: []string{"debug"}, bad: []string{"INFO"}},
+		"archiver.flush_interval":    {good: []string{"1s", "1h"}, bad: []string{"1", "0s", "-1s", "2h", "1d"}},
+		"archiver.max_records":       {good: []string{"1"}, bad: []string{"0", "1.5", "1e6"}},
+		"batch.memory_limit":         {good: []string{"64MiB", "2 GB", "67108864"}, bad: []string{"1", "-1GB", "2XB", "9999PB"}},
+		"logging.level":              {good: []string{"debug"}, bad: []string{"INFO"}},
+		"reconcile.tolerance_clicks": {good: []string{"0", "10000000000"}, bad: []string{"-1", "1.5", "all", "9223372036854775808"}},
 	} {
 		for _, value := range values.good {
 			if _, err := Load(Input{Flags: flagSet(t, "--"+mustFind(t, key).Flag, value)}); err != nil {

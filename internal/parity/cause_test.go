@@ -25,6 +25,29 @@ func wantCauses(t *testing.T, rep *reconcile.Report, want map[string]effect) {
 		t.Errorf("not clean: %+v", rep)
 	}
 	checkSound(t, rep)
+	checkListed(t, rep)
+}
+
+// checkListed: the rows of discrepancies.parquet come to the causes, click by click.
+func checkListed(t *testing.T, rep *reconcile.Report) {
+	t.Helper()
+	sums := map[string]effect{}
+	for i := range rep.Listed {
+		d := &rep.Listed[i]
+		e := sums[d.Cause]
+		sums[d.Cause] = effect{Clicks: e.Clicks + d.DeltaClicks, Micros: e.Micros + d.DeltaMicros, Gross: e.Gross + max(d.DeltaClicks, -d.DeltaClicks)}
+		if d.Partition != nil && (d.ClickID == "" || d.StreamVerdict == d.BatchVerdict || max(d.DeltaClicks, -d.DeltaClicks) != 1) {
+			t.Errorf("listed %+v", d)
+		}
+	}
+	for cause, want := range rep.Causes {
+		if sums[cause] != want {
+			t.Errorf("listed of %s: got %+v, want %+v", cause, sums[cause], want)
+		}
+	}
+	if int64(len(rep.Listed)) != rep.Discrepancies {
+		t.Errorf("listed %d of %d", len(rep.Listed), rep.Discrepancies)
+	}
 }
 
 // flow is ordinary traffic of somebody else, a click a second: it moves the watermark.

@@ -241,7 +241,8 @@ func (b *bed) batch(date time.Time) batch.Result {
 // reconcile compares a day; with a ledger it posts and publishes too.
 func (b *bed) reconcile(date time.Time, ledger reconcile.Ledger) *reconcile.Report {
 	b.t.Helper()
-	cfg := reconcile.Config{Archive: b.archive, Log: b.url, Date: date, Policy: b.policy, RunID: b.runID("reconcile"), Post: ledger != nil}
+	cfg := reconcile.Config{Archive: b.archive, Log: b.url, Date: date, Policy: b.policy, RunID: b.runID("reconcile"), Post: ledger != nil,
+		List: reconcile.List{Limit: 1 << 20}}
 	r, err := reconcile.Run(b.ctx, cfg, reconcile.Deps{Serving: b.open(), Ledger: ledger, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.t.Fatal(err)

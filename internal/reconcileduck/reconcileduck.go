@@ -3,7 +3,8 @@
 //
 // Input: both layers' rows and decisions and the archive's click files, all as Parquet. Output:
 // totals and causes by advertiser, such that per advertiser and in total the causes add up to the
-// difference, in clicks and in micros. What has no evidence is unexplained.
+// difference, in clicks and in micros, and a Parquet file with a row for each differing click that
+// comes to the same. What has no evidence is unexplained.
 package reconcileduck
 
 import (
@@ -44,6 +45,10 @@ type Input struct {
 	BatchPolicy, StreamPolicy string // hashes
 	TTLMicros                 int64  // for which the stream remembers a click_id
 	HistoryMillis             int64  // velocity window and cooling time
+	LatenessMillis            int64  // for which the stream still counts a click
+
+	Discrepancies string // the Parquet file to write
+	List          List   // which of them come back
 
 	MemoryLimit string // of DuckDB; default 1GB
 	TempDir     string // where it spills to
@@ -80,10 +85,21 @@ type Advertiser struct {
 	ID            string
 	Batch, Stream Sums
 	Effects       map[string]Effect // by cause
+	// GrossClicks and GrossMicros are what differs with no regard to its sign.
+	GrossClicks, GrossMicros int64
 }
 
-// Compare compares the layers. Advertisers come in order of their ID.
-func Compare(ctx context.Context, in Input) (_ []Advertiser, err error) {
+// Result is the outcome of a comparison. Advertisers come in order of their ID.
+type Result struct {
+	Advertisers   []Advertiser
+	Minutes       []Minute      // in order
+	Delays        []Delay       // in order
+	Listed        []Discrepancy // in the order of the file
+	Discrepancies int64         // rows of the file
+}
+
+// Compare compares the layers and writes the file of discrepancies.
+func Compare(ctx context.Context, in Input) (_ *Result, err error) {
 	dir, err := os.MkdirTemp(in.TempDir, "reconcile-")
 	if err != nil {
 		return nil, fmt.Errorf("reconcile: %w", err)
@@ -111,7 +127,14 @@ func Compare(ctx context.Context, in Input) (_ []Advertiser, err error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return c.read(ctx)
+	result := &Result{}
+	if result.Advertisers, err = c.read(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.writeDiscrepancies(ctx, result); err != nil {
+		return nil, err
+	}
+	return result, c.readPlots(ctx, result)
 }
 
 func open(ctx context.Context, in Input, dir string) (*sql.DB, *sql.Conn, error) {
@@ -168,6 +191,12 @@ func (c *comparison) load(ctx context.Context) error {
 		{"set variable rc_stream_policy = $1::varchar", in.StreamPolicy},
 		{"set variable rc_ttl_micros = $1::bigint", in.TTLMicros},
 		{"set variable rc_history_millis = $1::bigint", in.HistoryMillis},
+		{"set variable rc_lateness_millis = $1::bigint", in.LatenessMillis},
+		{"set variable rc_discrepancies = $1::varchar", in.Discrepancies},
+		{"set variable rc_discrepancies_written = $1::varchar", sqlduck.EscapeGlob(in.Discrepancies)},
+		{"set variable rc_list_since = $1::bigint", in.List.SinceMillis},
+		{"set variable rc_list_advertiser = $1::varchar", in.List.AdvertiserID},
+		{"set variable rc_list_limit = $1::bigint", in.List.Limit},
 	} {
 		if err := c.exec(ctx, set.query, set.value); err != nil {
 			return err
@@ -214,10 +243,13 @@ func (c *comparison) read(ctx context.Context) (list []Advertiser, err error) {
 	return list, c.query(ctx, "reconcile_effects", func(rows *sql.Rows) error {
 		var id, cause string
 		var e Effect
-		if err := rows.Scan(&id, &cause, &e.Clicks, &e.Micros, &e.Gross); err != nil {
+		var micros int64
+		if err := rows.Scan(&id, &cause, &e.Clicks, &e.Micros, &e.Gross, &micros); err != nil {
 			return err
 		}
-		list[at[id]].Effects[cause] = e
+		a := &list[at[id]]
+		a.Effects[cause] = e
+		a.GrossClicks, a.GrossMicros = a.GrossClicks+e.Gross, a.GrossMicros+micros
 		return nil
 	})
 }

@@ -37,10 +37,35 @@ type Config struct {
 	Post bool
 	// DryRun works a posting out and rolls it back; nothing is published.
 	DryRun bool
+	// ReportPath is the file of the report; the other outputs are put beside it. Default: they are
+	// put beside the batch's result, in the archive.
+	ReportPath string
+	// List says which discrepancies the report lists; all are in their file.
+	List List
+	// AdvertiserTolerance holds who differs by more. Tolerance is of all together: beyond it nobody is
+	// posted. What is unexplained is never tolerated.
+	AdvertiserTolerance, Tolerance Tolerance
 	// MemoryLimit is DuckDB's. Default 1GB.
 	MemoryLimit string
 	// TempDir holds copies and spilled data. Default: the system's.
 	TempDir string
+}
+
+// List says which discrepancies the report lists. The zero value lists none.
+type List struct {
+	Since        time.Time // minutes from this on
+	AdvertiserID string    // empty: of all advertisers
+	Limit        int       // the most
+}
+
+// Tolerance is the most that may differ, with no regard to the sign. Nil is any number.
+type Tolerance struct {
+	Clicks, Micros *int64
+}
+
+// Allows reports whether so much is within the tolerance.
+func (t Tolerance) Allows(clicks, micros int64) bool {
+	return (t.Clicks == nil || clicks <= *t.Clicks) && (t.Micros == nil || micros <= *t.Micros)
 }
 
 // Ledger is what the job needs of the ledger.
@@ -78,6 +103,15 @@ func (c *Config) Validate() error {
 	}
 	if c.RunID == "" {
 		problems = append(problems, errors.New("run_id: missing"))
+	}
+	for key, most := range map[string]*int64{"advertiser_tolerance_clicks": c.AdvertiserTolerance.Clicks,
+		"advertiser_tolerance_micros": c.AdvertiserTolerance.Micros, "tolerance_clicks": c.Tolerance.Clicks, "tolerance_micros": c.Tolerance.Micros} {
+		if most != nil && *most < 0 {
+			problems = append(problems, fmt.Errorf("%s: %d is negative", key, *most))
+		}
+	}
+	if c.List.Limit < 0 {
+		problems = append(problems, fmt.Errorf("limit: %d is negative", c.List.Limit))
 	}
 	return errors.Join(problems...)
 }
@@ -125,6 +159,10 @@ type Report struct {
 	PublishedRows      int64 `json:"published_rows"`
 
 	Top []Bill `json:"top_advertisers"`
+
+	// Discrepancies is how many rows discrepancies.parquet has, and Listed are those asked for.
+	Discrepancies int64                       `json:"discrepancies"`
+	Listed        []reconcileduck.Discrepancy `json:"listed,omitempty"`
 }
 
 // Bill is one advertiser's part of the day.

@@ -78,10 +78,12 @@ func (r *run) run(ctx context.Context) (*Report, error) {
 	report := &Report{Date: r.cfg.Date.Format(time.DateOnly), Cut: time.UnixMilli(r.cut).UTC(), IsComplete: r.cut == r.dayEnd,
 		PolicyHash: r.cfg.Policy.Hash(), Result: strings.TrimSuffix(r.batch.Prefix, "/"), HeldAdvertisers: []string{}}
 	r.stage(1, "compare")
-	advertisers, err := r.compare(ctx)
+	compared, err := r.compare(ctx)
 	if err != nil {
 		return nil, err
 	}
+	advertisers := compared.Advertisers
+	report.Discrepancies, report.Listed = compared.Discrepancies, compared.Listed
 	report.sum(advertisers)
 	r.stage(2, "audit")
 	if err := r.gate(ctx, report, advertisers); err != nil {
@@ -99,11 +101,16 @@ func (r *run) run(ctx context.Context) (*Report, error) {
 			}
 		}
 	}
+	if !r.cfg.DryRun {
+		if err := r.write(ctx, report, compared); err != nil {
+			return nil, err
+		}
+	}
 	r.stage(5, "done")
 	return report, nil
 }
 
-func (r *run) compare(ctx context.Context) ([]reconcileduck.Advertiser, error) {
+func (r *run) compare(ctx context.Context) (*reconcileduck.Result, error) {
 	day := serving.Range{FromMillis: r.dayStart, ToMillis: r.cut}
 	stream := r.temp("stream.parquet")
 	if err := r.deps.Serving.ExportParquet(ctx, serving.Provisional, day, stream); err != nil {
@@ -113,11 +120,16 @@ func (r *run) compare(ctx context.Context) ([]reconcileduck.Advertiser, error) {
 		BatchMinutes: r.batch.Minutes, BatchDecisions: r.batch.Decisions, BatchDeadLetters: r.batch.DeadLetters,
 		StreamMinutes: stream, ClickFiles: r.clickPaths(), DecisionFiles: paths(r.decided), Tail: r.tail,
 		NextOffsets: r.progress.NextOffsets, BatchPolicy: r.cfg.Policy.Hash(), StreamPolicy: r.progress.PolicyHash,
+		Discrepancies: r.temp(DiscrepanciesFile), List: reconcileduck.List{AdvertiserID: r.cfg.List.AdvertiserID, Limit: int64(r.cfg.List.Limit)},
 		MemoryLimit: r.cfg.MemoryLimit, TempDir: r.dir,
 		TTLMicros: policy.Max(r.cfg.Policy, func(v *policy.Revision) int64 { return v.Dedup.TTL.Microseconds() }),
 		HistoryMillis: policy.Max(r.cfg.Policy, func(v *policy.Revision) int64 {
 			return (v.Velocity.Cooling + v.Velocity.Window).Milliseconds()
-		})}
+		}),
+		LatenessMillis: -policy.Max(r.cfg.Policy, func(v *policy.Revision) int64 { return -v.AllowedLateness.Milliseconds() })}
+	if !r.cfg.List.Since.IsZero() {
+		in.List.SinceMillis = r.cfg.List.Since.UnixMilli()
+	}
 	if !r.hasStream() {
 		in.StreamPolicy = in.BatchPolicy // there is none; every click is one that the stream has not seen
 	}
@@ -162,7 +174,8 @@ func (rep *Report) sum(advertisers []reconcileduck.Advertiser) {
 
 // isOpen reports whether the conditions hold that concern all advertisers at once.
 func (rep *Report) isOpen() bool {
-	return !slices.ContainsFunc(rep.Gate, func(c Check) bool { return !c.IsOK && c.Name != checkExplained && c.Name != checkAudit })
+	ofSome := []string{checkExplained, checkAudit, checkDrift}
+	return !slices.ContainsFunc(rep.Gate, func(c Check) bool { return !c.IsOK && !slices.Contains(ofSome, c.Name) })
 }
 
 // The gate's conditions.
@@ -172,6 +185,8 @@ const (
 	checkSums         = "causes_add_up"
 	checkExplained    = "explained"
 	checkAudit        = "sql_audit"
+	checkDrift        = "advertiser_tolerance"
+	checkTotalDrift   = "tolerance"
 )
 
 func (r *run) gate(ctx context.Context, rep *Report, advertisers []reconcileduck.Advertiser) error {
@@ -194,6 +209,7 @@ func (r *run) gate(ctx context.Context, rep *Report, advertisers []reconcileduck
 	off := addUp(advertisers)
 	add(checkSums, off == "", "%s", cmp.Or(off, "for every advertiser and in total"))
 	add(checkExplained, rep.UnexplainedClicks == 0, "%d clicks unexplained", rep.UnexplainedClicks)
+	r.tolerate(rep, advertisers, add)
 	return r.audit(ctx, rep, advertisers, add)
 }
 

@@ -57,7 +57,8 @@ from rc_cause as c
 where c.effect != 0 and c.cause is null;
 
 create temporary table rc_effect as
-select c.minute_millis, c.advertiser_id, c.campaign_id, c.ad_id, c.device_type, c.country_code,
+select c.partition_id, c.record_offset, c.click_id, c.batch_verdict, c.stream_verdict,
+    c.minute_millis, c.advertiser_id, c.campaign_id, c.ad_id, c.device_type, c.country_code,
     case
         when c.cause is not null then c.cause
         when not coalesce(f.is_evident, false) then 'unexplained'

@@ -35,5 +35,8 @@ judged as (
     left join rc_frontier as f
         on c.partition_id = f.partition_id
 )
-select *, (batch_verdict = 'billable')::integer - (stream_verdict = 'billable')::integer as effect
+select *, (batch_verdict = 'billable')::integer - (stream_verdict = 'billable')::integer as effect,
+    -- So long after its event a click is late, unless the watermark was behind: there should be a decision.
+    stream_verdict = 'billable' and not is_late
+        and received_micros // 1000 - event_millis > getvariable('rc_lateness_millis') as is_doubtful
 from judged;

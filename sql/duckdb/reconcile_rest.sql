@@ -1,11 +1,12 @@
 -- What the clicks of a row do not account for: the stream's row is not what its verdicts add up
--- to, or the batch's is not.
-insert into rc_effect
+-- to, or the batch's is not. That has no position.
+insert into rc_effect by name
 with clicks as (
     select minute_millis, advertiser_id, campaign_id, ad_id, device_type, country_code,
         count(*) filter (where stream_verdict = 'billable') as stream_clicks,
         coalesce(sum(cost_micros) filter (where stream_verdict = 'billable'), 0)::bigint as stream_micros,
         count(*) filter (where stream_verdict not in ('late', 'not_seen', 'dead_letter')) as stream_raw,
+        bool_or(is_doubtful) as is_doubtful,
         count(*) filter (where batch_verdict = 'billable') as batch_clicks,
         coalesce(sum(cost_micros) filter (where batch_verdict = 'billable'), 0)::bigint as batch_micros
     from rc_click
@@ -25,7 +26,8 @@ rest as (
         coalesce(c.stream_micros, 0) - r.stream_micros as stream_micros,
         r.batch_clicks - coalesce(c.batch_clicks, 0) as batch_clicks,
         r.batch_micros - coalesce(c.batch_micros, 0) as batch_micros,
-        r.stream_raw < coalesce(c.stream_raw, 0) as is_unpublished,
+        -- A row that lacks clicks is an old one; but one that lacks a late click may lack its decision.
+        r.stream_raw < coalesce(c.stream_raw, 0) and not coalesce(c.is_doubtful, false) as is_unpublished,
         a.minute_millis is not null as is_ahead
     from rc_diff as r
     left join clicks as c using (minute_millis, advertiser_id, campaign_id, ad_id, device_type, country_code)
@@ -37,8 +39,8 @@ select minute_millis, advertiser_id, campaign_id, ad_id, device_type, country_co
         when is_unpublished then 'row_not_published'
         when is_ahead then 'not_in_archive'
         else 'unexplained'
-    end,
-    stream_clicks, stream_micros
+    end as cause,
+    stream_clicks as clicks, stream_micros as micros
 from rest where stream_clicks != 0 or stream_micros != 0
 union all
 select minute_millis, advertiser_id, campaign_id, ad_id, device_type, country_code,
