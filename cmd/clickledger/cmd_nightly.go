@@ -47,6 +47,7 @@ settled all the same.`,
 	}
 	cmd.Flags().BoolVar(&open, "open", false, "settle days too that are still open, as far as both layers are complete")
 	addGroup(cmd, "nightly")
+	addGroup(cmd, "reconcile")
 	addSettings(cmd, "ledger_password_file", "serving_password_file", "ledger_currency")
 	addGroup(cmd, "batch")
 	addSettings(cmd, "flink.rest", "flink.job_service", "flink.environment", "flink.boot", "flink.worker_pool", "flink.worker_dir", "flink.parallelism")

@@ -28,9 +28,6 @@ const (
 	delayMax = 7 * 24 * time.Hour
 	// lockName names the job in the ledger's database.
 	lockName = "nightly"
-	// reportFile is the name of a day's report beside the batch's result. It is written last: it ends
-	// the day.
-	reportFile = "report.json"
 )
 
 // Config configures the job.

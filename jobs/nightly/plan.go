@@ -11,6 +11,7 @@ import (
 	"github.com/clickledger/clickledger/internal/ledgerpg"
 	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/jobs/batch"
+	"github.com/clickledger/clickledger/jobs/reconcile"
 )
 
 // plan lists the days that have something to settle, oldest first.
@@ -97,7 +98,7 @@ func (r *run) ask(ctx context.Context, day *Day, s ledgerpg.SettledResult, known
 // isEnded reports whether the report of a settlement is there, which is written after final rows were
 // published.
 func (r *run) isEnded(ctx context.Context, s ledgerpg.SettledResult) (bool, error) {
-	doc, err := r.store.Get(ctx, s.Result+"/"+reportFile)
+	doc, err := r.store.Get(ctx, s.Result+"/"+reconcile.ReportFile)
 	if errors.Is(err, objectstore.ErrNotFound) {
 		return false, nil
 	}

@@ -2,7 +2,6 @@ package nightly
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -148,14 +147,6 @@ func (r *run) settle(ctx context.Context, day *Day) error {
 	}
 	if err != nil {
 		return err
-	}
-	r.deps.Logger.Info("keep report", "job", lockName, "date", day.Date)
-	doc, err := json.MarshalIndent(report, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	if _, err := r.store.Put(ctx, report.Result+"/"+reportFile, append(doc, '\n'), objectstore.PutOptions{}); err != nil {
-		return fmt.Errorf("write report: %w", err)
 	}
 	day.take(report)
 	return nil

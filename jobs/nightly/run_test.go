@@ -7,6 +7,7 @@ import (
 
 	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/jobs/batch"
+	"github.com/clickledger/clickledger/jobs/reconcile"
 )
 
 // TestSettlesDaysWithNewRecords goes through nights: nothing to do, a day that is open, a WAL that is
@@ -115,7 +116,7 @@ func TestResumes(t *testing.T) {
 		report = n.run(date + " " + tc.again)
 		n.run("")
 		// Killed after publishing, before the report was there.
-		if err := n.store.Delete(t.Context(), report.Days[0].Result+"/"+reportFile); err != nil {
+		if err := n.store.Delete(t.Context(), report.Days[0].Result+"/"+reconcile.ReportFile); err != nil {
 			t.Fatal(err)
 		}
 		n.run(date + " settled 0")

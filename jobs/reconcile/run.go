@@ -102,6 +102,7 @@ func (r *run) run(ctx context.Context) (*Report, error) {
 		}
 	}
 	if !r.cfg.DryRun {
+		r.deps.Logger.Info("keep report", "date", report.Date)
 		if err := r.write(ctx, report, compared); err != nil {
 			return nil, err
 		}
