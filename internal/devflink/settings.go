@@ -24,6 +24,7 @@ const (
 	taskOffHeapMiB       = 128
 	frameworkOffHeapMiB  = 128
 	networkMiB           = 256
+	sortMiB              = 256 // of a slot, for the sorters of jobs in batch mode; RocksDB's buffers are not part of it
 	metaspaceMiB         = 256
 	overheadMiB          = 192
 	jobManagerProcessMiB = 1024
@@ -137,7 +138,7 @@ func arguments(cfg Config, inst installation, name, id string) []string {
 			{"taskmanager.memory.framework.heap.size", mebibytes(frameworkHeapMiB)},
 			{"taskmanager.memory.network.min", mebibytes(networkMiB)},
 			{"taskmanager.memory.network.max", mebibytes(networkMiB)},
-			{"taskmanager.memory.managed.size", "0m"}, // RocksDB's buffers are not part of it
+			{"taskmanager.memory.managed.size", mebibytes(cfg.Slots * sortMiB)},
 			{"taskmanager.memory.task.off-heap.size", mebibytes(taskOffHeapMiB)},
 			{"taskmanager.memory.framework.off-heap.size", mebibytes(frameworkOffHeapMiB)},
 			{"taskmanager.memory.jvm-metaspace.size", mebibytes(metaspaceMiB)},
