@@ -16,7 +16,7 @@ func SpreadKeys(n int) []int64 {
 	for i := range keys {
 		from, to := i*DefaultMaxParallelism/n, (i+1)*DefaultMaxParallelism/n
 		keys[i] = int64(i)
-		for tried := 0; tried < 100*DefaultMaxParallelism; tried++ {
+		for range 100 * DefaultMaxParallelism {
 			if g := keyGroup(keys[i]); from <= g && g < max(to, from+1) {
 				break
 			}

@@ -40,7 +40,7 @@ func lineChart(labels, names []string, values [][]float64) (template.HTML, error
 	}
 	opt := charts.NewLineChartOptionWithData(values)
 	opt.XAxis.Labels, opt.XAxis.LabelCount = labels, min(len(labels), 9)
-	opt.XAxis.BoundaryGap = charts.Ptr(false)
+	opt.XAxis.BoundaryGap = new(false)
 	opt.Legend.SeriesNames = names
 	opt.LineStrokeWidth = 1.5
 	opt.Symbol.Shape = charts.SymbolNone
@@ -61,11 +61,11 @@ func barChart(labels []string, values []float64, lying bool) (template.HTML, err
 		cut[i] = abridged(label)
 	}
 	series := charts.NewSeriesListBar([][]float64{values})
-	series[0].Label.Show = charts.Ptr(true)
+	series[0].Label.Show = new(true)
 	series[0].Label.ValueFormatter = short
 	opt := charts.NewBarChartOptionWithSeries(series)
 	opt.CategoryAxis.Labels, opt.CategoryAxis.LabelCount = cut, len(cut)
-	opt.Legend.Show = charts.Ptr(false)
+	opt.Legend.Show = new(false)
 	opt.ValueFormatter = short
 	opt.Horizontal = lying
 	height := chartHeight

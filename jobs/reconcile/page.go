@@ -58,14 +58,14 @@ func writePage(w io.Writer, rep *Report, compared *reconcileduck.Result, invalid
 	if !rep.IsComplete {
 		p.Scope = "as far as " + rep.Cut.Format(time.RFC3339)
 	}
-	for _, make := range []func() (figure, error){
+	for _, figureOf := range []func() (figure, error){
 		func() (figure, error) { return minutesFigure(compared.Minutes) },
 		func() (figure, error) { return causesFigure(rep, compared.Advertisers) },
 		func() (figure, error) { return driftFigure(compared.Advertisers) },
 		func() (figure, error) { return invalidFigure(invalid) },
 		func() (figure, error) { return latenessFigure(compared.Delays) },
 	} {
-		f, err := make()
+		f, err := figureOf()
 		if err != nil {
 			return err
 		}
