@@ -184,8 +184,8 @@ var keys = []Key{
 		Kind: enum("prism", "flink"), Help: "the Beam runner of the speed layer",
 	},
 	{
-		Name: "stream.shards", Flag: "shards", Default: "4",
-		Kind: count(256), Help: "number of shards of every operator",
+		Name: "stream.shards", Flag: "shards", Kind: count(256),
+		Help: "number of shards of every operator, which a savepoint keeps; unset is 4, and on flink the parallelism",
 	},
 	{
 		Name: "stream.publish_interval", Flag: "publish-interval", Default: "1s",

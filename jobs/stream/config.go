@@ -34,7 +34,9 @@ type Config struct {
 	Runner string // Prism or Flink; default Prism
 	Policy *policy.Policy
 	RunID  string // names the run in logs; needed
-	Shards int    // of every operator; default DefaultShards
+	// Shards is the number that every operator has. Default: DefaultShards, and on Flink the parallelism, since each
+	// block costs some milliseconds there.
+	Shards int
 	// Dedup is where the click_ids are kept.
 	Dedup Dedup
 	// PublishInterval is the least time between two publications. Default 1s.
@@ -99,6 +101,9 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
+	if c.Shards == 0 && c.Runner == Flink {
+		c.Shards = c.Flink.Parallelism
+	}
 	if c.Shards == 0 {
 		c.Shards = DefaultShards
 	}

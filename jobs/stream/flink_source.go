@@ -27,8 +27,9 @@ func init() {
 }
 
 const (
-	// tickInterval is the time between two polls of a partition that has records.
-	tickInterval = 50 * time.Millisecond
+	// tickInterval is the time between two polls of a partition that has records. A block costs some
+	// milliseconds at each operator, however few clicks it has: at 100 ms they queue up at 11,574 clicks/s.
+	tickInterval = 250 * time.Millisecond
 	// idleInterval is the time between two batches of one that has none: they only carry time.
 	idleInterval = 200 * time.Millisecond
 	// pollWaitMax bounds the wait for a first record: the partitions of a task wait one after the other.
@@ -93,7 +94,11 @@ func (f *pollFn) ProcessElement(ctx context.Context, sp state.Provider, key, _ i
 		if err := json.Unmarshal(text, &at); err != nil {
 			return fmt.Errorf("read the place of partition %d: %w", partition, err)
 		}
+		if at.Shards != f.Spec.Shards {
+			return fmt.Errorf("the savepoint is of a job with %d shards and this one has %d: set stream.shards", at.Shards, f.Spec.Shards)
+		}
 	}
+	at.Shards = f.Spec.Shards
 	if at.IsEnded {
 		return nil
 	}

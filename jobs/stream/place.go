@@ -18,6 +18,8 @@ type place struct {
 	// AnnouncedMillis is the watermark, and FrontierMillis the log time, that the last batch had.
 	AnnouncedMillis int64 `json:"announced_millis"`
 	FrontierMillis  int64 `json:"frontier_millis"`
+	// Shards is the number that every operator has: state is of so many.
+	Shards int `json:"shards,omitempty"`
 	// IsEnded says that the batch that ends the partition was sent.
 	IsEnded bool `json:"is_ended,omitempty"`
 }
