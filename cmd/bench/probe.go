@@ -157,6 +157,21 @@ func (p *prober) run(ctx context.Context) error {
 	}
 }
 
+// measure sends clicks for a time, after another, and waits until all are visible.
+func (p *prober) measure(ctx context.Context, after, during time.Duration) (freshness, error) {
+	select {
+	case <-ctx.Done():
+		return freshness{}, ctx.Err()
+	case <-time.After(after):
+	}
+	running, stop := context.WithTimeout(ctx, during)
+	defer stop()
+	if err := p.run(running); err != nil {
+		return freshness{}, err
+	}
+	return p.finish(ctx)
+}
+
 // warmUp sends clicks until one is visible, and forgets them.
 func (p *prober) warmUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, warmUpLimit)

@@ -31,6 +31,7 @@ type serviceSettings struct {
 	Runner   string    `json:"runner"`
 	Rates    []float64 `json:"rates"` // offered, clicks per second
 	Seconds  int       `json:"seconds"`
+	WarmUp   int       `json:"warm_up_seconds"`
 	Ads      int       `json:"ads"`
 	Users    int       `json:"users"`
 	PortBase int       `json:"-"`
@@ -56,8 +57,11 @@ type serviceFigures struct {
 	CPUMicrosPerClick map[string]float64 `json:"cpu_micros_per_click"` // by process
 }
 
+// afterProbes is for how many seconds the load goes on after the last marked click is sent.
+const afterProbes = 8
+
 func servicesCommand() *cobra.Command {
-	s := serviceSettings{Program: "bin/clickledger", Runner: "prism", Rates: []float64{11_574, 57_870}, Seconds: 60,
+	s := serviceSettings{Program: "bin/clickledger", Runner: "prism", Rates: []float64{11_574, 57_870}, Seconds: 60, WarmUp: 15,
 		Ads: 200_000, Users: 500_000, PortBase: 33_000}
 	var out string
 	c := &cobra.Command{
@@ -66,7 +70,9 @@ func servicesCommand() *cobra.Command {
 		Long: `Starts Kafka and ClickHouse (and Flink for --runner flink) by "clickledger dev up" in
 a folder of its own, the stream, and a generator that keeps the offered rate in
 real time. Five times a second a marked click is written; how long it takes from
-its acknowledgement until a query finds its row is the freshness.`,
+its acknowledgement until a query finds its row is the freshness. The clicks that
+are marked begin after a warm-up at the offered rate, which goes on until the
+last of them is visible.`,
 		Example: `  make bench-services
   bin/bench services --rates 11574 --seconds 30
   bin/bench services --runner flink --rates 11574`,
@@ -91,6 +97,7 @@ its acknowledgement until a query finds its row is the freshness.`,
 	f.StringVar(&s.Runner, "runner", s.Runner, "runner of the stream: prism or flink")
 	f.Float64SliceVar(&s.Rates, "rates", s.Rates, "offered rates, clicks per second")
 	f.IntVar(&s.Seconds, "seconds", s.Seconds, "seconds of each rate")
+	f.IntVar(&s.WarmUp, "warm-up", s.WarmUp, "seconds of each rate before the first marked click")
 	f.IntVar(&s.Ads, "ads", s.Ads, "ads that are clicked")
 	f.IntVar(&s.Users, "users", s.Users, "users that click")
 	f.IntVar(&s.PortBase, "port-base", s.PortBase, "first port of the services")
@@ -235,7 +242,7 @@ func (r *serviceRun) loads(ctx context.Context, report *serviceReport) error {
 
 func (r *serviceRun) load(ctx context.Context, p *prober, seed int, rate float64) (serviceFigures, error) {
 	f := serviceFigures{OfferedPerSecond: rate, CPU: map[string]float64{}, PeakMiB: map[string]int64{}, CPUMicrosPerClick: map[string]float64{}}
-	clicks := int64(rate * float64(r.Seconds))
+	clicks := int64(rate * float64(r.WarmUp+r.Seconds+afterProbes))
 	generator := exec.CommandContext(ctx, r.Program, "generate", "--config", r.config, "--clicks", strconv.FormatInt(clicks, 10),
 		"--rate", strconv.FormatFloat(rate, 'f', -1, 64), "--pace", "--ads", strconv.Itoa(r.Ads), "--users", strconv.Itoa(r.Users),
 		"--seed", strconv.Itoa(seed+1), "--json")
@@ -247,16 +254,20 @@ func (r *serviceRun) load(ctx context.Context, p *prober, seed int, rate float64
 		return f, fmt.Errorf("start the generator: %w", err)
 	}
 	probing, stop := context.WithCancel(ctx)
+	defer stop()
 	probes := make(chan error, 1)
-	go func() { probes <- p.run(probing) }()
+	go func() {
+		var err error
+		f.Fresh, err = p.measure(probing, time.Duration(r.WarmUp)*time.Second, time.Duration(r.Seconds)*time.Second)
+		probes <- err
+	}()
 	err := generator.Wait()
 	wall := time.Since(start)
 	after := r.sample()
-	stop()
-	if err = errors.Join(err, <-probes); err != nil {
-		return f, err
+	if err != nil {
+		stop()
 	}
-	if f.Fresh, err = p.finish(ctx); err != nil {
+	if err = errors.Join(err, <-probes); err != nil {
 		return f, err
 	}
 	f.AchievedPerSecond = float64(clicks) / wall.Seconds()
