@@ -112,7 +112,10 @@ func TestNightly(t *testing.T) {
 		t.Errorf("exit code %d, %d summaries: %s%s", got.code, told.Load(), got.out, got.err)
 	}
 	n.settle("")
-	n.clicks(3, 1, 13)
+	n.clicks(3, 1, 13) // behind the stream's watermark, so the layers differ
+	if got := start(t, n.env, "nightly", "--tolerance-clicks=0"); got.code != config.ExitDiscrepancies || !strings.Contains(got.out, "tolerance") {
+		t.Errorf("a day beyond its tolerance: exit code %d: %s%s", got.code, got.out, got.err)
+	}
 	n.bills(n.settle("01 settled, 02 settled"))
 	n.settle("")
 	if err := os.WriteFile(file, []byte("http://example.com/token-4711\n"), 0o600); err != nil {
@@ -120,6 +123,36 @@ func TestNightly(t *testing.T) {
 	}
 	if got := start(t, env, "nightly"); got.code != config.ExitUsage || strings.Contains(got.err, "token-4711") {
 		t.Errorf("a webhook without TLS: exit code %d: %s", got.code, got.err)
+	}
+}
+
+// TestNightlyOpen settles the day of now as far as it goes, and only if it is asked to.
+func TestNightlyOpen(t *testing.T) {
+	t.Parallel()
+	n := newNights(t)
+	begin := time.Now().UTC().Truncate(time.Minute).Add(-20 * time.Minute)
+	if midnight := time.Now().UTC().Truncate(24 * time.Hour); begin.Before(midnight) {
+		begin = midnight
+	}
+	for _, args := range []string{
+		"generate --clicks=2000 --rate=4 --start=" + begin.Format(time.RFC3339),
+		"archive --until-end", "stream --until-end", "archive --until-end",
+	} {
+		if got := start(t, n.env, strings.Fields(args)...); got.code != config.ExitOK {
+			t.Fatalf("%s: exit code %d: %s", args, got.code, got.err)
+		}
+	}
+	var report nightly.Report
+	startJSON(t, n.env, &report, "nightly")
+	for _, d := range report.Days {
+		if d.State == nightly.Settled && d.Date == time.Now().UTC().Format(time.DateOnly) {
+			t.Errorf("%s is open and was settled", d.Date)
+		}
+	}
+	startJSON(t, n.env, &report, "nightly", "--open")
+	last := report.Days[len(report.Days)-1]
+	if last.State != nightly.Settled || last.PostedEntries == 0 {
+		t.Errorf("nightly --open: %+v", last)
 	}
 }
 
