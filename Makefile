@@ -35,6 +35,9 @@ SERVICES_PKG ?= ./cmd/clickledger ./internal/clickhouseio ./internal/dedupredis 
 SERVICES_TIMEOUT ?= 30m
 SERVICES_MINUTES ?=
 
+# A test with services that failed runs again so often, by itself; the summary shows both runs.
+SERVICES_RERUNS ?= 0
+
 export CGO_ENABLED := 1
 
 .PHONY: help
@@ -98,8 +101,8 @@ sql-check: check-tools ## run every SQL file on a real PostgreSQL and DuckDB
 .PHONY: test-services
 test-services: check-tools $(GOTESTSUM) ## run the tests that need real services, which they fetch and start
 	CLICKLEDGER_TEST_SERVICES=1 CLICKLEDGER_TEST_SERVICES_UNTIL=$(if $(SERVICES_MINUTES),$$(($$(date +%s) + 60 * $(SERVICES_MINUTES)))) \
-	  $(GOTESTSUM) --format testname --post-run-command 'bash scripts/test-summary.sh' \
-	  -- -count=1 -p 1 -timeout $(SERVICES_TIMEOUT) $(SERVICES_PKG)
+	  $(GOTESTSUM) --format testname --rerun-fails=$(SERVICES_RERUNS) --rerun-fails-max-failures=3 --packages '$(SERVICES_PKG)' \
+	  --post-run-command 'bash scripts/test-summary.sh' -- -count=1 -p 1 -timeout $(SERVICES_TIMEOUT)
 
 .PHONY: dev-up
 dev-up: build ## start Kafka, ClickHouse, S3, Redis and PostgreSQL on this machine, without Docker

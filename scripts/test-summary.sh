@@ -7,3 +7,6 @@ set -euo pipefail
 passed=$((TESTS_TOTAL - TESTS_FAILED - TESTS_SKIPPED))
 failed=$((TESTS_FAILED + TESTS_ERRORS))
 echo "${passed} passed, ${failed} failed, ${TESTS_SKIPPED} skipped"
+if [ -n "${TEST_COUNTS:-}" ]; then
+  echo "${passed} ${failed} ${TESTS_SKIPPED}" >>"$TEST_COUNTS" # .ci/run adds them up
+fi
