@@ -246,3 +246,47 @@ func BenchmarkEncode(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(rows)), "ns/row")
 }
+
+// TestLookup: DuckDB knows by the Bloom filters which row groups cannot hold a click_id, and never
+// passes over one that does.
+func TestLookup(t *testing.T) {
+	t.Parallel()
+	rows := clicks(4, 2*RowGroupRows+1)
+	data, err := Encode(rows, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "clicks.parquet")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	const probe = `select count(*) filter (where bloom_filter_excludes), count(*) from parquet_bloom_probe($1, 'click_id', $2)`
+	passedOver := 0
+	for i := range 50 {
+		var excluded, groups int
+		if err := db.QueryRowContext(t.Context(), probe, path, fmt.Sprint("no-such-click-", i)).Scan(&excluded, &groups); err != nil {
+			t.Fatal(err)
+		}
+		if groups != 3 {
+			t.Fatalf("got %d row groups, want 3", groups)
+		}
+		passedOver += excluded
+	}
+	if passedOver < 45*3 {
+		t.Errorf("%d of 150 row groups are passed over", passedOver)
+	}
+	for i := 0; i < len(rows); i += 9999 {
+		var found int
+		if err := db.QueryRowContext(t.Context(), `select count(*) from read_parquet($1) where click_id = $2`, path, rows[i].ClickID).Scan(&found); err != nil {
+			t.Fatal(err)
+		}
+		if found != 1 {
+			t.Errorf("%s is found %d times", rows[i].ClickID, found)
+		}
+	}
+}
