@@ -1,0 +1,252 @@
+// Package bearer checks the JSON Web Tokens that callers of the analytics API present, and makes
+// such tokens for development.
+//
+// A token is taken if it is signed by HS256 with the shared secret, or by RS256 or ES256 with a
+// public key of the JSON Web Key Set, is meant for the audience, comes from the issuer, and has not
+// expired. The algorithm decides which kind of key may be used, and every key is used with one
+// algorithm only: a public key is never taken for a shared secret, and a token that is not signed is
+// no token. Everything else about a token is an error that wraps ErrInvalid, with a reason that can
+// be told to the caller.
+package bearer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v3/jwa"
+	"github.com/lestrrat-go/jwx/v3/jws"
+	"github.com/lestrrat-go/jwx/v3/jwt"
+)
+
+// ErrInvalid is wrapped by every error about a token.
+var ErrInvalid = errors.New("the token is not valid")
+
+// Limits.
+const (
+	// SecretBytesMin is the shortest secret: HS256 wants a key as long as its hash.
+	SecretBytesMin = 32
+	tokenBytesMax  = 8 << 10
+	// skew is how far the clocks of issuer and verifier may differ.
+	skew = 30 * time.Second
+)
+
+// RoleAdmin is the role that sees all advertisers.
+const RoleAdmin = "admin"
+
+// The private claims.
+const (
+	claimAdvertiser = "advertiser_id"
+	claimRole       = "role"
+)
+
+// Claims is what a token says of its bearer.
+type Claims struct {
+	Subject string
+	// AdvertiserID is the advertiser that the bearer may see; empty: none.
+	AdvertiserID string
+	// IsAdmin: the bearer may see all advertisers.
+	IsAdmin bool
+	// ExpiresAt is in UTC.
+	ExpiresAt time.Time
+}
+
+// MaySee reports whether the bearer may see the advertiser's numbers.
+func (c Claims) MaySee(advertiserID string) bool {
+	return c.IsAdmin || c.AdvertiserID != "" && c.AdvertiserID == advertiserID
+}
+
+// Config says which tokens are taken. Secret, JWKS or both are needed.
+type Config struct {
+	// Secret is the key of HS256, at least SecretBytesMin bytes; empty: no token by HS256 is taken.
+	Secret []byte
+	// JWKS is where the public keys of RS256 and ES256 are: the path of a file, or an https:// URL
+	// (http:// on this machine only). Empty: no such token is taken.
+	JWKS string
+	// Audience must be among a token's audiences. Required.
+	Audience string
+	// Issuer must be a token's issuer; empty: any.
+	Issuer string
+	// Now is the clock; default time.Now.
+	Now func() time.Time
+	// Client fetches the JWKS; default a client of its own, with limits.
+	Client *http.Client
+	// Logger gets failures to refresh keys; default none.
+	Logger *slog.Logger
+}
+
+// Verifier checks tokens. It is safe for concurrent use.
+type Verifier struct {
+	cfg  Config
+	keys *keySet // nil without a JWKS
+}
+
+// Open checks the configuration and reads the keys. A file that cannot be read is an error; a URL that
+// does not answer is tried again when the first token comes.
+func Open(ctx context.Context, cfg Config) (*Verifier, error) {
+	var errs []error
+	if len(cfg.Secret) == 0 && cfg.JWKS == "" {
+		errs = append(errs, errors.New("tokens: neither a secret nor a key set to check them by"))
+	}
+	if n := len(cfg.Secret); n > 0 && n < SecretBytesMin {
+		errs = append(errs, fmt.Errorf("tokens: the secret has %d bytes: at least %d are needed", n, SecretBytesMin))
+	}
+	if cfg.Audience == "" {
+		errs = append(errs, errors.New("tokens: no audience"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	v := &Verifier{cfg: cfg}
+	if cfg.JWKS != "" {
+		keys, err := openKeySet(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		v.keys = keys
+	}
+	return v, nil
+}
+
+// Verify returns the claims of a token, or an error that wraps ErrInvalid.
+func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
+	// Only the compact form: the others may hold several signatures and headers that are not signed.
+	if len(token) > tokenBytesMax || strings.Count(token, ".") != 2 || strings.ContainsAny(token, "{}\" \t\r\n") {
+		return Claims{}, invalid("it is not a compact JSON Web Token")
+	}
+	options := []jwt.ParseOption{
+		jwt.WithContext(ctx), jwt.WithKeyProvider(jws.KeyProviderFunc(v.provide)), jwt.WithValidate(true),
+		jwt.WithClock(jwt.ClockFunc(v.cfg.Now)), jwt.WithAcceptableSkew(skew),
+		jwt.WithRequiredClaim(jwt.ExpirationKey), jwt.WithAudience(v.cfg.Audience),
+	}
+	if v.cfg.Issuer != "" {
+		options = append(options, jwt.WithIssuer(v.cfg.Issuer))
+	}
+	parsed, err := jwt.Parse([]byte(token), options...)
+	if err != nil {
+		return Claims{}, invalid(reason(err))
+	}
+	return claimsOf(parsed)
+}
+
+// provide hands the library the keys that a signature may be checked with. The algorithm that the
+// token names only chooses among kinds of keys; it never makes one kind into another.
+func (v *Verifier) provide(ctx context.Context, sink jws.KeySink, sig *jws.Signature, _ *jws.Message) error {
+	headers := sig.ProtectedHeaders()
+	algorithm, ok := headers.Algorithm()
+	if !ok {
+		return errors.New("no algorithm")
+	}
+	keyID, _ := headers.KeyID()
+	switch algorithm {
+	case jwa.HS256():
+		if len(v.cfg.Secret) > 0 {
+			sink.Key(algorithm, v.cfg.Secret)
+			return nil
+		}
+	case jwa.RS256(), jwa.ES256():
+		if v.keys == nil {
+			break
+		}
+		if key := v.keys.find(ctx, algorithm, keyID); key != nil {
+			sink.Key(algorithm, key)
+			return nil
+		}
+		return errors.New("no such key")
+	}
+	return fmt.Errorf("algorithm %q is not accepted", algorithm.String())
+}
+
+func claimsOf(t jwt.Token) (Claims, error) {
+	var c Claims
+	c.Subject, _ = t.Subject()
+	if at, ok := t.Expiration(); ok {
+		c.ExpiresAt = at.UTC()
+	}
+	var role string
+	for name, to := range map[string]*string{claimAdvertiser: &c.AdvertiserID, claimRole: &role} {
+		if t.Has(name) {
+			if err := t.Get(name, to); err != nil {
+				return Claims{}, invalid("its claim " + name + " is not a text")
+			}
+		}
+	}
+	c.IsAdmin = role == RoleAdmin
+	return c, nil
+}
+
+func invalid(why string) error { return fmt.Errorf("%w: %s", ErrInvalid, why) }
+
+// reason is what a caller is told. What was wrong with a signature stays here.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, jwt.TokenExpiredError()):
+		return "it has expired"
+	case errors.Is(err, jwt.TokenNotYetValidError()), errors.Is(err, jwt.InvalidIssuedAtError()):
+		return "it is not valid yet"
+	case errors.Is(err, jwt.InvalidAudienceError()):
+		return "it is for another audience"
+	case errors.Is(err, jwt.InvalidIssuerError()):
+		return "it is from another issuer"
+	case errors.Is(err, jwt.MissingRequiredClaimError()):
+		return "it never expires"
+	default:
+		return "its signature cannot be verified"
+	}
+}
+
+// Grant is what a token for development says.
+type Grant struct {
+	Subject, AdvertiserID string
+	IsAdmin               bool
+	Audience, Issuer      string
+	IssuedAt              time.Time
+	ValidFor              time.Duration
+}
+
+// Sign makes a token by HS256.
+func Sign(secret []byte, g Grant) (string, error) {
+	if len(secret) < SecretBytesMin {
+		return "", fmt.Errorf("tokens: the secret has %d bytes: at least %d are needed", len(secret), SecretBytesMin)
+	}
+	b := jwt.NewBuilder().Subject(g.Subject).Audience([]string{g.Audience}).
+		IssuedAt(g.IssuedAt).Expiration(g.IssuedAt.Add(g.ValidFor))
+	if g.Issuer != "" {
+		b = b.Issuer(g.Issuer)
+	}
+	if g.AdvertiserID != "" {
+		b = b.Claim(claimAdvertiser, g.AdvertiserID)
+	}
+	if g.IsAdmin {
+		b = b.Claim(claimRole, RoleAdmin)
+	}
+	token, err := b.Build()
+	if err != nil {
+		return "", fmt.Errorf("make token: %w", err)
+	}
+	signed, err := jwt.Sign(token, jwt.WithKey(jwa.HS256(), secret))
+	if err != nil {
+		return "", fmt.Errorf("sign token: %w", err)
+	}
+	return string(signed), nil
+}
+
+// ReadSecret reads a file that holds a secret: its bytes, less the white space around them.
+func ReadSecret(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the secret of tokens: %w", err)
+	}
+	return []byte(strings.TrimSpace(string(text))), nil
+}
