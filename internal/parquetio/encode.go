@@ -43,7 +43,8 @@ type Notes map[string]string
 // errOrder says that rows do not come in strictly ascending offset order.
 var errOrder = errors.New("rows are not in offset order")
 
-// Encode returns the rows as a Parquet file. They must be in strictly ascending order of their
+// Encode returns the rows as a Parquet file, which it seals: ReadDigest finds any byte that is changed
+// afterwards. They must be in strictly ascending order of their
 // offset; there may be none.
 func Encode[T Row](rows []T, notes Notes) ([]byte, error) {
 	for i := 1; i < len(rows); i++ {
@@ -66,6 +67,7 @@ func Encode[T Row](rows []T, notes Notes) ([]byte, error) {
 	for _, k := range slices.Sorted(maps.Keys(notes)) {
 		options = append(options, parquet.KeyValueMetadata(k, notes[k]))
 	}
+	options = append(options, parquet.KeyValueMetadata(noteSeal, sealEmpty))
 	var out bytes.Buffer
 	w := parquet.NewGenericWriter[T](&out, options...)
 	// The writer cuts its pages by calls: a fixed number of rows a call keeps the bytes the same.
@@ -75,6 +77,9 @@ func Encode[T Row](rows []T, notes Notes) ([]byte, error) {
 		}
 	}
 	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("encode parquet: %w", err)
+	}
+	if err := seal(out.Bytes()); err != nil {
 		return nil, fmt.Errorf("encode parquet: %w", err)
 	}
 	return out.Bytes(), nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 )
@@ -56,6 +57,16 @@ func ReadFooter(src Source) (f Footer, err error) {
 func (f Footer) Note(key string) (string, bool) {
 	v, ok := f.notes[key]
 	return v, ok
+}
+
+// HasNotes reports whether the footer has a text whose key begins so.
+func (f Footer) HasNotes(prefix string) bool {
+	for key := range f.notes {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // Bounds returns the minimum and maximum of a column of whole numbers or times, in the column's own

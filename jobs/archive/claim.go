@@ -2,6 +2,8 @@ package archive
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
@@ -13,6 +15,13 @@ type claim struct {
 	Range
 	Hour   Hour   `json:"hour"`
 	Policy string `json:"policy"`
+	Sum    string `json:"sha256,omitempty"` // of the claim without it
+}
+
+// sum is the digest of a claim.
+func (c claim) sum() string {
+	digest := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", c.Range, c.Hour, c.Policy))
+	return hex.EncodeToString(digest[:])
 }
 
 func claimKey(folder string, partition int32, from int64) string {
@@ -26,6 +35,7 @@ func firstKey(folder string, partition int32) string {
 // putClaim claims the range, or returns the claim that is there; ours is false then.
 func putClaim(ctx context.Context, store objectstore.Store, folder string, c claim) (got claim, ours bool, err error) {
 	key := claimKey(folder, c.Partition, c.From)
+	c.Sum = c.sum()
 	got, ours, err = putJSON(ctx, store, key, c)
 	if err != nil {
 		return claim{}, false, err

@@ -50,6 +50,8 @@ type Config struct {
 	// MaxBufferedBytes bounds the records in memory over all partitions; a partition's share ends a
 	// file. Default DefaultMaxBufferedBytes. The peak is about three times that.
 	MaxBufferedBytes int
+	// Bytes has Verify read every byte of every object, not only footers and offsets.
+	Bytes bool
 }
 
 // Deps are what the job works with; zero values are replaced by what Config names.

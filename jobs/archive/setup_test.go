@@ -85,7 +85,9 @@ func (r *rig) run() Progress {
 // verify wants a sound archive that holds the whole log.
 func (r *rig) verify() *Report {
 	r.t.Helper()
-	report, err := Verify(r.ctx, r.cfg, r.deps())
+	cfg := r.cfg
+	cfg.Bytes = true
+	report, err := Verify(r.ctx, cfg, r.deps())
 	if err != nil {
 		r.t.Fatalf("%v\n%+v", err, report)
 	}

@@ -27,6 +27,10 @@ type Report struct {
 	Problems []string `json:"problems"`
 	// LogChecked says that the log was there to compare with.
 	LogChecked bool `json:"log_checked"`
+	// BytesChecked says that every byte was read. Unsealed counts files of other programs, which have no
+	// seal to compare them with.
+	BytesChecked bool `json:"bytes_checked"`
+	Unsealed     int  `json:"unsealed"`
 	more       int
 }
 
@@ -59,6 +63,9 @@ type PartitionReport struct {
 //     reaches back so far, the log must lack them; where both are known, both must agree;
 //   - every dead letters' object belongs to a click object, or to the claimed next range (pending).
 //
+// With cfg.Bytes it also reads every byte of every object: a file is what its seal says, and a claim is
+// that of its file.
+//
 // With a log (cfg.Log or deps.Client) the archive must also reach back as far as the log does. The
 // error is ErrBroken where the report has problems, else what could not be read. cfg.Policy is not
 // needed.
@@ -83,8 +90,8 @@ func Verify(ctx context.Context, cfg Config, deps Deps) (*Report, error) {
 		}
 		defer deps.Client.Close()
 	}
-	v := &verifier{store: deps.Store, client: deps.Client, report: &Report{
-		Archive: cfg.Archive, LogChecked: deps.Client != nil, Pending: []string{}, Problems: []string{},
+	v := &verifier{store: deps.Store, client: deps.Client, readsBytes: cfg.Bytes, report: &Report{
+		Archive: cfg.Archive, LogChecked: deps.Client != nil, BytesChecked: cfg.Bytes, Pending: []string{}, Problems: []string{},
 		Partitions: []PartitionReport{},
 	}}
 	for _, topic := range cfg.Topics {
@@ -105,6 +112,8 @@ type verifier struct {
 	store  objectstore.Store
 	client *kafkaio.Client
 	report *Report
+
+	readsBytes bool
 }
 
 func (v *verifier) problemf(format string, args ...any) {
@@ -143,6 +152,11 @@ func (v *verifier) topic(ctx context.Context, f family) error {
 			return err
 		}
 		ids = slices.Compact(slices.Sorted(slices.Values(append(ids, inLog...))))
+	}
+	if v.readsBytes {
+		if err := v.claims(ctx, f, files); err != nil {
+			return err
+		}
 	}
 	next := map[int32]int64{}
 	for _, p := range ids {

@@ -122,6 +122,12 @@ func (v *verifier) readPart(ctx context.Context, key string, file File, column s
 		return p, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
+	if v.readsBytes {
+		isIntact, err := v.intact(ctx, url, src)
+		if err != nil || !isIntact {
+			return part{broken: true}, err
+		}
+	}
 	if p.footer, err = parquetio.ReadFooter(src); err == nil {
 		p.rows = p.footer.Rows
 		err = parquetio.ReadOffsets(src, column, func(o []int64) error {
