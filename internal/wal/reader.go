@@ -125,9 +125,10 @@ func (r *Reader) open() (bool, <-chan struct{}, error) {
 	l := r.log
 	l.mu.Lock()
 	var s *segment
+	var seen segment // as it is now: the writer goes on
 	for _, candidate := range l.segments {
 		if candidate.upTo > r.next {
-			s = candidate
+			s, seen = candidate, *candidate
 			break
 		}
 	}
@@ -140,7 +141,7 @@ func (r *Reader) open() (bool, <-chan struct{}, error) {
 	if err != nil {
 		return false, grown, fmt.Errorf("wal: %w", err)
 	}
-	sc, ok, err := l.scannerOf(f, s, func(d Damage) { r.damaged(s, d) })
+	sc, ok, err := l.scannerOf(f, &seen, func(d Damage) { r.damaged(s, d) })
 	if err != nil {
 		return false, grown, errors.Join(err, f.Close())
 	}
