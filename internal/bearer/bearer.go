@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -240,13 +239,4 @@ func Sign(secret []byte, g Grant) (string, error) {
 		return "", fmt.Errorf("sign token: %w", err)
 	}
 	return string(signed), nil
-}
-
-// ReadSecret reads a file that holds a secret: its bytes, less the white space around them.
-func ReadSecret(path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the secret of tokens: %w", err)
-	}
-	return []byte(strings.TrimSpace(string(text))), nil
 }

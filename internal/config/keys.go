@@ -153,17 +153,56 @@ var keys = []Key{
 	{
 		Name: "gateway.redirect_hosts", Flag: "redirect-hosts",
 		Kind: list(pattern("host", "a host, or *.host for all below it", `(\*\.)?[^*/:@,\s]+`)),
-		Help: "hosts that a redirect may lead to; unset allows every host",
+		Help: "hosts that a redirect may lead to; needed unless URLs are signed, where unset is every host",
+	},
+	{
+		Name: "gateway.url_keys_file", Flag: "url-keys-file",
+		Kind: filePath("a readable file of lines id:secret, as url key makes them"),
+		Help: "holds the keys of signed URLs, beside the variable CLICK_URL_KEYS; with keys only signed URLs are taken",
+	},
+	{
+		Name: "gateway.wal_dir", Flag: "wal-dir", Default: "clickledger-wal", Kind: filePath("a folder"),
+		Help: "the write-ahead log: where clicks are until Kafka has them; of one gateway alone",
+	},
+	{
+		Name: "gateway.wal_max", Flag: "wal-max", Default: "16GiB", Kind: size(128<<20, 1<<50),
+		Help: "the most that the write-ahead log takes; beyond it clicks are refused with 503",
+	},
+	{
+		Name: "gateway.trusted_proxies", Flag: "trusted-proxies",
+		Kind: list(pattern("network", "a network like 10.0.0.0/8", `[0-9A-Fa-f:.]+/[0-9]{1,3}`)),
+		Help: "networks of proxies whose X-Forwarded-For and country header are believed",
+	},
+	{
+		Name: "gateway.ip_parameter", Flag: "ip-parameter", Default: "on", Kind: enum("on", "off"),
+		Help: "record the ip_address of the URL where it has one; off always records the address of the connection",
+	},
+	{
+		Name: "gateway.country_file", Flag: "country-file",
+		Kind: besideFile(filePath("a readable MMDB file, such as GeoLite2 Country")),
+		Help: "tells the country of an address; unset records none",
 	},
 	{
 		Name: "gateway.country_header", Flag: "country-header",
 		Kind: pattern("header", "the name of a header", `[!#$%&'*+.^_|~0-9A-Za-z-]+`),
-		Help: "header in which a proxy passes the visitor's country",
+		Help: "header in which a trusted proxy passes the visitor's country",
+	},
+	{
+		Name: "gateway.device", Flag: "device", Default: "useragent", Kind: enum("useragent", "off"),
+		Help: "what the kind of device is told by",
+	},
+	{
+		Name: "gateway.client_rate", Flag: "client-rate", Default: "200", Kind: most(),
+		Help: "the most requests a second of one client, which is no trusted proxy; 0 is any number",
+	},
+	{
+		Name: "gateway.metrics_listen", Flag: "metrics-listen", Kind: address(),
+		Help: "address of /metrics; unset is that of the tracking endpoint",
 	},
 	{
 		Name: "gateway.append_timeout", Flag: "append-timeout", Default: "5s",
 		Kind: duration(time.Millisecond, time.Minute),
-		Help: "how long a request waits for the log before its answer is 503",
+		Help: "how long a request waits for the disk before its answer is 503",
 	},
 	{
 		Name: "archiver.flush_interval", Flag: "flush-interval", Default: "1m",
@@ -332,6 +371,7 @@ type Config struct {
 	Reconcile Reconcile `koanf:"reconcile"`
 
 	Nightly Nightly `koanf:"nightly"`
+	API     API     `koanf:"api"`
 
 	settings []Setting
 	policy   *policy.Policy
@@ -372,12 +412,22 @@ type Kafka struct {
 
 // Gateway is the tracking endpoint.
 type Gateway struct {
-	Listen        string        `koanf:"listen"`
-	Key           string        `koanf:"key"`
-	Salts         int           `koanf:"salts"`
-	RedirectHosts List          `koanf:"redirect_hosts"`
-	CountryHeader string        `koanf:"country_header"`
-	AppendTimeout time.Duration `koanf:"append_timeout"`
+	Listen        string `koanf:"listen"`
+	Key           string `koanf:"key"`
+	Salts         int    `koanf:"salts"`
+	RedirectHosts List   `koanf:"redirect_hosts"`
+	URLKeysFile   string `koanf:"url_keys_file"`
+	WALDir        string `koanf:"wal_dir"`
+	WALMax        Bytes  `koanf:"wal_max"`
+	// TrustedProxies are in the form of netip.ParsePrefix.
+	TrustedProxies List          `koanf:"trusted_proxies"`
+	IPParameter    string        `koanf:"ip_parameter"`
+	CountryFile    string        `koanf:"country_file"`
+	CountryHeader  string        `koanf:"country_header"`
+	Device         string        `koanf:"device"`
+	ClientRate     int           `koanf:"client_rate"`
+	MetricsListen  string        `koanf:"metrics_listen"`
+	AppendTimeout  time.Duration `koanf:"append_timeout"`
 }
 
 // Archiver is the job that writes the Parquet files.

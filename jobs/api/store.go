@@ -1,0 +1,236 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// recheckImpressions is how often a store without a table of impressions is asked again.
+const recheckImpressions = time.Minute
+
+// store asks the serving store, with the statements of its dialect. Parameters are always bound.
+type store struct {
+	store Store
+	sql   func(name string) string
+	now   func() time.Time
+
+	mu             sync.Mutex
+	hasImpressions bool
+	checkedAt      time.Time
+}
+
+// scope is whose rows are meant.
+type scope struct {
+	advertiserID, campaignID, adID string
+	span
+}
+
+// part says what points are kept apart by.
+type part string
+
+const (
+	byAd       part = "ad"
+	byCampaign part = "campaign"
+	byNone     part = "none"
+)
+
+// figures are the sums of rows.
+type figures struct {
+	clicks, duplicates, invalid, spendMicros int64
+	impressions                              int64
+	isFinal                                  bool // as far as rows go
+}
+
+// point is a bucket of one part.
+type point struct {
+	cursor
+	figures
+}
+
+// pageOf is a page of points.
+type pageOf struct {
+	scope
+	bucket int64 // seconds
+	part   part
+	after  cursor
+	limit  int
+}
+
+func (q pageOf) args() []any {
+	from := max(q.from, q.after.bucket) // what is before the cursor need not be read
+	return []any{q.advertiserID, from, q.to, q.bucket, q.campaignID, q.adID, string(q.part),
+		q.after.bucket, q.after.part, int64(q.limit)}
+}
+
+// series returns a page of points in order, those with impressions alone included.
+func (s *store) series(ctx context.Context, q pageOf) ([]point, error) {
+	var points []point
+	err := s.query(ctx, "api_series", q.args(), func(row []any) (err error) {
+		p := point{figures: figures{isFinal: isTrue(row[6])}}
+		p.part, _ = row[1].(string)
+		err = integers(row, map[int]*int64{0: &p.bucket, 2: &p.clicks, 3: &p.duplicates, 4: &p.invalid, 5: &p.spendMicros})
+		points = append(points, p)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	shown, err := s.impressions(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	points = mergePoints(points, shown)
+	return points[:min(len(points), q.limit)], nil
+}
+
+// impressions returns the points that have impressions, in order.
+func (s *store) impressions(ctx context.Context, q pageOf) ([]point, error) {
+	has, err := s.countsImpressions(ctx)
+	if err != nil || !has {
+		return nil, err
+	}
+	var points []point
+	err = s.query(ctx, "api_impressions", q.args(), func(row []any) error {
+		p := point{figures: figures{isFinal: true}} // no click of it was judged
+		p.part, _ = row[1].(string)
+		err := integers(row, map[int]*int64{0: &p.bucket, 2: &p.figures.impressions})
+		points = append(points, p)
+		return err
+	})
+	return points, err
+}
+
+func (s *store) countsImpressions(ctx context.Context) (bool, error) {
+	s.mu.Lock()
+	has, isDue := s.hasImpressions, s.now().Sub(s.checkedAt) >= recheckImpressions
+	s.mu.Unlock()
+	if has || !isDue {
+		return has, nil
+	}
+	var tables int64
+	err := s.query(ctx, "api_has_impressions", nil, func(row []any) error {
+		return integers(row, map[int]*int64{0: &tables})
+	})
+	if err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hasImpressions, s.checkedAt = tables > 0, s.now()
+	return s.hasImpressions, nil
+}
+
+// mergePoints joins two lists that are in order, by bucket and part.
+func mergePoints(points, shown []point) []point {
+	if len(shown) == 0 {
+		return points
+	}
+	merged := make([]point, 0, len(points)+len(shown))
+	for len(points) > 0 || len(shown) > 0 {
+		switch {
+		case len(shown) == 0 || len(points) > 0 && points[0].before(shown[0].cursor):
+			merged, points = append(merged, points[0]), points[1:]
+		case len(points) == 0 || shown[0].before(points[0].cursor):
+			merged, shown = append(merged, shown[0]), shown[1:]
+		default:
+			p := points[0]
+			p.impressions = shown[0].impressions
+			merged, points, shown = append(merged, p), points[1:], shown[1:]
+		}
+	}
+	return merged
+}
+
+func (c cursor) before(other cursor) bool {
+	return c.bucket < other.bucket || c.bucket == other.bucket && c.part < other.part
+}
+
+// finalCuts returns the end of what is final, by the beginning of the day.
+func (s *store) finalCuts(ctx context.Context, r span) (map[int64]int64, error) {
+	cuts := map[int64]int64{}
+	err := s.query(ctx, "api_final_cuts", []any{r.from / daySeconds * daySeconds, r.to}, func(row []any) error {
+		var day, at int64
+		err := integers(row, map[int]*int64{0: &day, 1: &at})
+		cuts[day] = at
+		return err
+	})
+	return cuts, err
+}
+
+// topPart is one campaign or ad.
+type topPart struct {
+	id string
+	figures
+}
+
+// top returns the parts with the highest spend, with their impressions.
+func (s *store) top(ctx context.Context, sc scope, by part, limit int) ([]topPart, error) {
+	var parts []topPart
+	args := []any{sc.advertiserID, sc.from, sc.to, string(by), sc.campaignID, int64(limit)}
+	err := s.query(ctx, "api_top", args, func(row []any) error {
+		var p topPart
+		p.id, _ = row[0].(string)
+		err := integers(row, map[int]*int64{1: &p.clicks, 2: &p.duplicates, 3: &p.invalid, 4: &p.spendMicros})
+		parts = append(parts, p)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	// One bucket that holds any time: each part is one point.
+	shown, err := s.impressions(ctx, pageOf{scope: sc, bucket: 1 << 40, part: by, after: start, limit: impressionPartsMax})
+	if err != nil {
+		return nil, err
+	}
+	impressions := make(map[string]int64, len(shown))
+	for i := range shown {
+		impressions[shown[i].part] = shown[i].impressions
+	}
+	for i := range parts {
+		parts[i].impressions = impressions[parts[i].id]
+	}
+	return parts, nil
+}
+
+// impressionPartsMax is how many campaigns or ads of one advertiser are counted.
+const impressionPartsMax = 100_000
+
+func (s *store) query(ctx context.Context, name string, args []any, each func(row []any) error) error {
+	table, err := s.store.Query(ctx, s.sql(name), args...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for _, row := range table.Rows {
+		if err := each(row); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func integers(row []any, to map[int]*int64) error {
+	for i, n := range to {
+		switch v := row[i].(type) {
+		case int64:
+			*n = v
+		case uint64:
+			*n = int64(v)
+		default:
+			return fmt.Errorf("column %d is no whole number", i)
+		}
+	}
+	return nil
+}
+
+func isTrue(v any) bool {
+	switch v := v.(type) {
+	case bool:
+		return v
+	case int64:
+		return v != 0
+	default:
+		return false
+	}
+}
