@@ -48,11 +48,30 @@ func newFlinkRig(t *testing.T) *flinkRig {
 	return r
 }
 
-func (r *flinkRig) upFlink() {
+// upFlink brings up what the rig has of services, and returns their pids by name.
+func (r *flinkRig) upFlink() map[string]int {
 	r.Helper()
-	got := start(r.T, os.Environ(), append(r.args("up"), "--only", "kafka,clickhouse,redis,flink")...)
-	if got.code != config.ExitOK {
-		r.Fatalf("up: exit code %d\n%s", got.code, got.err)
+	var result devResult
+	startJSON(r.T, os.Environ(), &result, append(r.args("up"), "--only", "kafka,clickhouse,redis,flink")...)
+	pids := map[string]int{}
+	for _, s := range result.Services {
+		pids[s.Name] = s.PID
+	}
+	return pids
+}
+
+// crashes kills each service in turn, brings it back, and waits until the stream of this status goes on.
+func (r *flinkRig) crashes(st *streamStatus, services ...string) {
+	r.Helper()
+	for _, name := range services {
+		r.kill(r.upFlink()[name])
+		time.Sleep(2 * time.Second)
+		r.upFlink()
+		before := st
+		st = r.await("it goes on after the death of "+name, func(now *streamStatus) bool {
+			return flows(now) && now.ID == before.ID && now.Checkpoints.Completed > before.Checkpoints.Completed+2 &&
+				now.Counted.WatermarkMillis > before.Counted.WatermarkMillis
+		})
 	}
 }
 
@@ -168,7 +187,7 @@ func workersOf(t *testing.T) (pids []int) {
 }
 
 // TestServicesStreamOnFlink takes the program through what an operator does with the stream on Flink, while clicks come in:
-// detach, status, savepoint, resume, cancel, kill -9 of the TaskManager and of the submitter, in all three
+// detach, status, savepoint, resume, cancel, kill -9 of the TaskManager, of each service and of the submitter, in all three
 // environments, with the click ids in Redis. The rows are those of prism by its own state.
 func TestServicesStreamOnFlink(t *testing.T) {
 	r := newFlinkRig(t)
@@ -186,9 +205,9 @@ func TestServicesStreamOnFlink(t *testing.T) {
 		t.Errorf("status %+v of %+v", st, first)
 	}
 	r.killTaskManager()
-	r.await("it goes on after the TaskManager's death", func(now *streamStatus) bool {
+	r.crashes(r.await("it goes on after the TaskManager's death", func(now *streamStatus) bool {
 		return flows(now) && now.Checkpoints.Restored > 0 && now.Checkpoints.Completed > st.Checkpoints.Completed+1
-	})
+	}), "clickhouse", "redis", "kafka")
 
 	var saved stopped
 	startJSON(t, r.env, &saved, "stream", "savepoint", "--stop")

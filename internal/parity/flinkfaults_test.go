@@ -21,7 +21,7 @@ import (
 )
 
 // slowly reads in small polls, so that there is time to interrupt.
-const slowly = 8
+const slowly = 32
 
 // trial is a stream on Flink that is to come to what prism has come to.
 type trial struct {
