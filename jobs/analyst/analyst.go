@@ -113,6 +113,16 @@ func (d *Database) createMinutes(ctx context.Context) error {
 	return err
 }
 
+// Path is an object's path in the file system; false where it has none.
+func (d *Database) Path(key string) (string, bool) {
+	if path, ok := d.Store.LocalPath(key); ok {
+		return path, true
+	}
+	path := filepath.Join(d.Dir, "objects", filepath.FromSlash(key))
+	_, err := os.Stat(path)
+	return path, err == nil
+}
+
 // Close ends the database and removes its folder.
 func (d *Database) Close() error {
 	var err error

@@ -11,6 +11,7 @@ import (
 	"github.com/clickledger/clickledger/jobs/archive"
 	"github.com/clickledger/clickledger/jobs/batch"
 	"github.com/clickledger/clickledger/schemas"
+	sqlduck "github.com/clickledger/clickledger/sql/duckdb"
 )
 
 // dayResult is the batch's newest result for a day.
@@ -38,7 +39,7 @@ func (e *explainer) result(ctx context.Context, date string) (*dayResult, error)
 	for _, in := range loaded.Inputs {
 		d.seen[in.Key] = true
 	}
-	if d.decisions, err = e.decisions(ctx, "explain_batch_decisions", loaded.Decisions, e.cfg.ClickID); err != nil {
+	if d.decisions, err = e.decisions(ctx, "explain_batch_decisions", sqlduck.EscapeGlob(loaded.Decisions), e.cfg.ClickID); err != nil {
 		return nil, err
 	}
 	e.days[date] = d
@@ -89,7 +90,7 @@ func (e *explainer) undecided(ctx context.Context, c *Copy) (Verdict, error) {
 	if received != nil {
 		var reason string
 		err := e.query(ctx, "explain_batch_dead_letter", func(rows *sql.Rows) error { return rows.Scan(&reason) },
-			received.DeadLetters, c.Partition, c.Offset)
+			sqlduck.EscapeGlob(received.DeadLetters), c.Partition, c.Offset)
 		if err != nil {
 			return Verdict{}, fmt.Errorf("read %s%s: %w", received.Prefix, batch.DeadLettersFile, err)
 		}

@@ -6,11 +6,14 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"sort"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/clickledger/clickledger/jobs/archive"
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/policy"
 	sqlduck "github.com/clickledger/clickledger/sql/duckdb"
 )
 
@@ -20,12 +23,14 @@ func (e *explainer) copies(ctx context.Context) (list []Copy, truncated bool, er
 		var c Copy
 		var f Fields
 		var received, event int64
+		var cost float64
 		if err := rows.Scan(&c.Partition, &c.Offset, &received, &event, &f.AdID, &f.AdvertiserID, &f.CampaignID, &f.UserID,
-			&f.IPAddress, &f.UserAgent, &f.DeviceType, &f.CountryCode, &f.CostMicros); err != nil {
+			&f.IPAddress, &f.UserAgent, &f.Referrer, &f.DeviceType, &f.CountryCode, &f.CostMicros, &f.Timestamp, &cost); err != nil {
 			return err
 		}
 		c.Fields = &f
 		c.setTimes(received, &event)
+		f.derive(cost, e.cfg.Policy)
 		list = append(list, c)
 		return nil
 	}, e.cfg.ClickID, copiesMax+1)
@@ -36,11 +41,10 @@ func (e *explainer) copies(ctx context.Context) (list []Copy, truncated bool, er
 	err = e.query(ctx, "explain_dead_letters", func(rows *sql.Rows) error {
 		var c Copy
 		var received int64
-		var key, value []byte
-		if err := rows.Scan(&c.Partition, &c.Offset, &received, &c.DeadLetter, &key, &value); err != nil {
+		if err := rows.Scan(&c.Partition, &c.Offset, &received, &c.DeadLetter, &c.key, &c.value); err != nil {
 			return err
 		}
-		if c.fromDeadLetter(decoder, e.cfg.ClickID, received, key, value) {
+		if c.fromDeadLetter(decoder, e.cfg.Policy, e.cfg.ClickID, received) {
 			list = append(list, c)
 		}
 		return nil
@@ -57,11 +61,11 @@ func (e *explainer) copies(ctx context.Context) (list []Copy, truncated bool, er
 
 // fromDeadLetter fills in what a dead letter says; false where it is of another click_id. One that is
 // no click by any policy belongs to the click_id of its key.
-func (c *Copy) fromDeadLetter(decoder *schemas.Decoder, clickID string, received int64, key, value []byte) bool {
+func (c *Copy) fromDeadLetter(decoder *schemas.Decoder, p *policy.Policy, clickID string, received int64) bool {
 	c.setTimes(received, nil)
 	var raw schemas.RawClick
-	if err := raw.Unmarshal(value); err != nil {
-		return string(key) == clickID
+	if err := raw.Unmarshal(c.value); err != nil {
+		return string(c.key) == clickID
 	}
 	if string(raw.ClickID) != clickID {
 		return false
@@ -69,14 +73,34 @@ func (c *Copy) fromDeadLetter(decoder *schemas.Decoder, clickID string, received
 	c.Fields = &Fields{
 		AdID: string(raw.AdID), AdvertiserID: string(raw.AdvertiserID), CampaignID: string(raw.CampaignID),
 		UserID: string(raw.UserID), IPAddress: string(raw.IPAddress), UserAgent: string(raw.UserAgent),
-		DeviceType: string(raw.DeviceType), CountryCode: string(raw.CountryCode),
+		Referrer: string(raw.Referrer), DeviceType: string(raw.DeviceType), CountryCode: string(raw.CountryCode),
+		Timestamp: raw.Timestamp,
 	}
-	record := schemas.Record{Position: c.position(), TimestampMicros: received, Key: key, Value: value}
+	c.Fields.derive(raw.CostPerClick, p)
+	record := schemas.Record{Position: c.position(), TimestampMicros: received, Key: c.key, Value: c.value}
 	if click, reason := decoder.Decode(record); reason == "" { // the archiver judged by another policy
 		c.Fields.CostMicros = click.CostMicros
 		c.setTimes(received, &click.EventTimeMillis)
 	}
 	return true
+}
+
+// derive fills in how the fields were read.
+func (f *Fields) derive(cost float64, p *policy.Policy) {
+	f.CostPerClick = strconv.FormatFloat(cost, 'g', -1, 64)
+	switch {
+	case f.Timestamp < 1e11:
+		f.TimestampUnit = "seconds"
+	case f.Timestamp < 1e14:
+		f.TimestampUnit = "milliseconds"
+	default:
+		f.TimestampUnit = "microseconds"
+	}
+	if addr, ok := canonical(f.IPAddress); ok {
+		f.Address = addr.String()
+	}
+	from := p.At(schemas.EventTimeMillis(f.Timestamp)).EffectiveFrom
+	f.RevisionFrom = &from
 }
 
 func (c *Copy) setTimes(receivedMicros int64, eventMillis *int64) {
@@ -88,23 +112,44 @@ func (c *Copy) setTimes(receivedMicros int64, eventMillis *int64) {
 	}
 }
 
-// addObjects names the object of each copy, by the ranges in the objects' names.
-func (e *explainer) addObjects(ctx context.Context, r *Report) error {
-	for _, folder := range []string{archive.FolderClicks, archive.FolderDeadLetters} {
-		files, _, err := archive.List(ctx, e.db.Store, folder)
-		if err != nil {
-			return err
+// objects are the archive's files of clicks and dead letters, listed once.
+func (e *explainer) objects(ctx context.Context, folder string) ([]archive.File, error) {
+	if files, ok := e.files[folder]; ok {
+		return files, nil
+	}
+	files, _, err := archive.List(ctx, e.db.Store, folder)
+	if err != nil {
+		return nil, err
+	}
+	e.files[folder] = files
+	return files, nil
+}
+
+// object is the key of the object whose name covers the position; empty where none does.
+func (e *explainer) object(ctx context.Context, folder string, at schemas.Position) (string, error) {
+	files, err := e.objects(ctx, folder)
+	if err != nil {
+		return "", err
+	}
+	i := sort.Search(len(files), func(i int) bool { // by partition and offset
+		return files[i].Partition > at.Partition || files[i].Partition == at.Partition && files[i].To >= at.Offset
+	})
+	if i == len(files) || files[i].Partition != at.Partition || files[i].From > at.Offset {
+		return "", nil
+	}
+	return files[i].Key(folder), nil
+}
+
+// addObjects names the object of each copy.
+func (e *explainer) addObjects(ctx context.Context, r *Report) (err error) {
+	for i := range r.Copies {
+		c := &r.Copies[i]
+		folder := archive.FolderClicks
+		if c.DeadLetter != "" {
+			folder = archive.FolderDeadLetters
 		}
-		for i := range r.Copies {
-			c := &r.Copies[i]
-			if (c.DeadLetter != "") != (folder == archive.FolderDeadLetters) {
-				continue
-			}
-			for _, f := range files {
-				if f.Partition == c.Partition && f.From <= c.Offset && c.Offset <= f.To {
-					c.Object = f.Key(folder)
-				}
-			}
+		if c.Object, err = e.object(ctx, folder, c.position()); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -116,13 +161,8 @@ func (e *explainer) addStream(ctx context.Context, r *Report) error {
 	if err != nil {
 		return err
 	}
-	var next map[int32]int64
-	if e.deps.Serving != nil {
-		progress, err := e.deps.Serving.LoadProgress(ctx)
-		if err != nil {
-			return err
-		}
-		next = progress.NextOffsets
+	if err := e.loadProgress(ctx); err != nil {
+		return err
 	}
 	for i := range r.Copies {
 		c := &r.Copies[i]
@@ -132,7 +172,7 @@ func (e *explainer) addStream(ctx context.Context, r *Report) error {
 			v.Basis = "its decision in the archive"
 		case c.DeadLetter != "":
 			v = Verdict{Verdict: schemas.DeadLettered.String(), Reason: c.DeadLetter, Basis: "the archive holds it as a dead letter"}
-		case e.deps.Serving != nil && c.Offset >= next[c.Partition]:
+		case e.notPublished(c.position()):
 			v.Basis = "the stream has not published it yet"
 		default:
 			v = Verdict{Verdict: schemas.Billable.String(), Basis: "the archive holds no decision of the stream against it"}
@@ -140,6 +180,20 @@ func (e *explainer) addStream(ctx context.Context, r *Report) error {
 		c.Stream = v
 	}
 	return nil
+}
+
+func (e *explainer) loadProgress(ctx context.Context) error {
+	if e.deps.Serving == nil {
+		return nil
+	}
+	progress, err := e.deps.Serving.LoadProgress(ctx)
+	e.next = progress.NextOffsets
+	return err
+}
+
+// notPublished: the stream has not come as far, as far as the serving store says.
+func (e *explainer) notPublished(at schemas.Position) bool {
+	return e.deps.Serving != nil && at.Offset >= e.next[at.Partition]
 }
 
 // decisions runs a statement that gives decisions, by position.
@@ -164,6 +218,11 @@ func (e *explainer) decisions(ctx context.Context, statement string, args ...any
 		return nil
 	}, args...)
 	return found, err
+}
+
+func (e *explainer) exec(ctx context.Context, statement string) error {
+	_, err := e.db.Conn.ExecContext(ctx, sqlduck.SQL(statement))
+	return err
 }
 
 func (e *explainer) query(ctx context.Context, statement string, each func(*sql.Rows) error, args ...any) (err error) {

@@ -1,6 +1,10 @@
-// Package explain answers "why was this click billed?": it follows a click_id from the records in
-// the archive through the verdicts of stream and batch to the rows of its minute and the entries of
-// its advertiser's day. It only reads.
+// Package explain answers "why was this click billed?": it follows a click_id from the bytes in the
+// log and the records in the archive through the verdicts of stream and batch, with the evidence that
+// they rest on, to the rows of its minute, the entries of its advertiser's day and their place in the
+// ledger's chain. RunRow does the same for an advertiser's minute. It only reads.
+//
+// The evidence is looked up in the archive again and counted by code of its own, not by the
+// transforms.
 package explain
 
 import (
@@ -14,6 +18,7 @@ import (
 	"github.com/clickledger/clickledger/internal/ledgerpg"
 	"github.com/clickledger/clickledger/internal/money"
 	"github.com/clickledger/clickledger/jobs/analyst"
+	"github.com/clickledger/clickledger/jobs/archive"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/schemas/serving"
@@ -29,7 +34,10 @@ var ErrUnknown = errors.New("the archive holds no record of it")
 type Config struct {
 	analyst.Config
 	ClickID string
-	Policy  *policy.Policy // decodes dead letters
+	// AdvertiserID and Minute, a whole one, name the rows that RunRow explains.
+	AdvertiserID string
+	Minute       time.Time
+	Policy       *policy.Policy // decodes dead letters, and is what evidence is looked up by
 }
 
 // Serving is what the job needs of the serving store.
@@ -41,12 +49,16 @@ type Serving interface {
 // Ledger is what the job needs of the ledger.
 type Ledger interface {
 	EntriesFor(ctx context.Context, date time.Time, advertiserID string) ([]ledgerpg.Entry, error)
+	Place(ctx context.Context, entryID int64) (ledgerpg.Place, error)
 }
 
 // Deps are the stores that may be asked; nil ones are left out.
 type Deps struct {
 	Serving Serving
 	Ledger  Ledger
+	Log     Log
+	// LogProblem says why there is no Log, where one is configured.
+	LogProblem string
 }
 
 // Run explains a click; ErrUnknown where there is no record of it.
@@ -54,12 +66,11 @@ func Run(ctx context.Context, cfg Config, deps Deps) (_ *Report, err error) {
 	if cfg.ClickID == "" {
 		return nil, errors.New("explain: no click_id")
 	}
-	db, err := analyst.Open(ctx, cfg.Config)
+	e, err := open(ctx, cfg, deps)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	e := &explainer{cfg: cfg, deps: deps, db: db, days: map[string]*dayResult{}}
+	defer func() { err = errors.Join(err, e.db.Close()) }()
 	report, err := e.explain(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("explain %q: %w", cfg.ClickID, err)
@@ -67,11 +78,25 @@ func Run(ctx context.Context, cfg Config, deps Deps) (_ *Report, err error) {
 	return report, nil
 }
 
+// explainer answers one question.
 type explainer struct {
 	cfg  Config
 	deps Deps
 	db   *analyst.Database
-	days map[string]*dayResult // newest results of the batch, nil where there is none
+
+	next          map[int32]int64                  // offsets up to which the stream has published
+	files         map[string][]archive.File        // of the archive, by folder
+	days          map[string]*dayResult            // newest results of the batch, nil where there is none
+	discrepancies map[discrepancyKey][]discrepancy // that reconciliations wrote down
+}
+
+func open(ctx context.Context, cfg Config, deps Deps) (*explainer, error) {
+	db, err := analyst.Open(ctx, cfg.Config)
+	if err != nil {
+		return nil, err
+	}
+	return &explainer{cfg: cfg, deps: deps, db: db, files: map[string][]archive.File{}, days: map[string]*dayResult{},
+		discrepancies: map[discrepancyKey][]discrepancy{}}, nil
 }
 
 func (e *explainer) explain(ctx context.Context) (*Report, error) {
@@ -83,44 +108,15 @@ func (e *explainer) explain(ctx context.Context) (*Report, error) {
 	if len(r.Copies) == 0 {
 		return nil, ErrUnknown
 	}
-	for _, add := range []func(context.Context, *Report) error{e.addObjects, e.addStream, e.addBatch, e.addRows, e.addBills} {
+	for _, add := range []func(context.Context, *Report) error{
+		e.addObjects, e.addRecords, e.addStream, e.addBatch, e.addEvidence, e.addRows, e.addDifferences, e.addBills,
+	} {
 		if err := add(ctx, r); err != nil {
 			return nil, err
 		}
 	}
 	r.Answer = answer(r)
 	return r, nil
-}
-
-// addRows finds the rows of the copies' minutes in the serving store.
-func (e *explainer) addRows(ctx context.Context, r *Report) error {
-	if e.deps.Serving == nil {
-		return nil
-	}
-	for i := range r.Copies {
-		c := &r.Copies[i]
-		if c.Fields == nil || c.EventTime == nil {
-			continue
-		}
-		minute := schemas.MinuteStart(c.EventTime.UnixMilli())
-		key := schemas.MinuteKey{
-			MinuteMillis: minute, AdvertiserID: c.Fields.AdvertiserID, CampaignID: c.Fields.CampaignID, AdID: c.Fields.AdID,
-			DeviceType: c.Fields.DeviceType, CountryCode: c.Fields.CountryCode,
-		}
-		for layer, row := range map[serving.Layer]**Row{serving.Provisional: &c.Provisional, serving.Final: &c.Final} {
-			span := serving.Range{FromMillis: minute, ToMillis: minute + schemas.MinuteMillis}
-			for got, err := range e.deps.Serving.Rows(ctx, layer, span) {
-				if err != nil {
-					return fmt.Errorf("read rows: %w", err)
-				}
-				if got.MinuteKey == key {
-					*row = rowOf(&got)
-					break
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // addBills reads the ledger's entries for the advertisers and days of the copies that are clicks.
@@ -140,25 +136,40 @@ func (e *explainer) addBills(ctx context.Context, r *Report) error {
 			continue
 		}
 		asked[a] = true
-		date, err := time.Parse(time.DateOnly, a.date)
-		if err != nil {
-			return fmt.Errorf("read ledger: %w", err)
-		}
-		entries, err := e.deps.Ledger.EntriesFor(ctx, date, a.advertiser)
+		bill, err := e.bill(ctx, a.date, a.advertiser)
 		if err != nil {
 			return err
-		}
-		bill := Bill{Date: a.date, AdvertiserID: a.advertiser, Entries: []Entry{}}
-		for _, n := range entries {
-			bill.Entries = append(bill.Entries, Entry{
-				EntryID: n.EntryID, Kind: n.Kind, Revision: n.Revision, Currency: n.Currency, AmountMicros: int64(n.AmountMicros),
-				DayMicros: int64(n.DayMicros), DayClicks: n.DayClicks, IsSuspense: n.IsSuspense, PolicyHash: n.PolicyHash,
-				RunID: n.RunID, PostedAt: n.PostedAt.UTC(),
-			})
 		}
 		r.Bills = append(r.Bills, bill)
 	}
 	return nil
+}
+
+// bill is what the ledger holds of an advertiser's day.
+func (e *explainer) bill(ctx context.Context, day, advertiserID string) (Bill, error) {
+	bill := Bill{Date: day, AdvertiserID: advertiserID, Entries: []Entry{}}
+	date, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return bill, fmt.Errorf("read ledger: %w", err)
+	}
+	entries, err := e.deps.Ledger.EntriesFor(ctx, date, advertiserID)
+	if err != nil {
+		return bill, err
+	}
+	for i := range entries {
+		n := &entries[i]
+		place, err := e.deps.Ledger.Place(ctx, n.EntryID)
+		if err != nil {
+			return bill, err
+		}
+		bill.Entries = append(bill.Entries, Entry{
+			EntryID: n.EntryID, OriginalEntryID: n.OriginalEntryID, Kind: n.Kind, Revision: n.Revision,
+			BookingDate: n.BookingDate.Format(time.DateOnly), Currency: n.Currency, AmountMicros: int64(n.AmountMicros),
+			DayMicros: int64(n.DayMicros), DayClicks: n.DayClicks, IsSuspense: n.IsSuspense, PolicyHash: n.PolicyHash,
+			RunID: n.RunID, PostedAt: n.PostedAt.UTC(), Place: place,
+		})
+	}
+	return bill, nil
 }
 
 // answer is the report in one sentence.
@@ -205,8 +216,8 @@ func posted(r *Report, c *Copy) string {
 		if last.IsSuspense {
 			where = " in suspense"
 		}
-		return fmt.Sprintf("; the ledger holds the day%s: %s for %d clicks, entry %d",
-			where, money.Micros(last.DayMicros), last.DayClicks, last.EntryID)
+		return fmt.Sprintf("; the ledger holds the day%s: %s for %d clicks, entry %d, link %d of the chain",
+			where, money.Micros(last.DayMicros), last.DayClicks, last.EntryID, last.Place.LinkID)
 	}
 	return "; the day is not posted yet"
 }

@@ -3,8 +3,9 @@ select
     "partition"::integer as partition_id, "offset"::bigint as record_offset,
     epoch_us(received_at)::bigint as received_micros, epoch_ms(event_time)::bigint as event_millis,
     coalesce(ad_id, ''), coalesce(advertiser_id, ''), coalesce(campaign_id, ''), coalesce(user_id, ''),
-    coalesce(ip_address, ''), coalesce(user_agent, ''), coalesce(device_type, ''),
-    coalesce(country_code, ''), cost_micros::bigint
+    coalesce(ip_address, ''), coalesce(user_agent, ''), coalesce(referrer, ''),
+    coalesce(device_type, ''), coalesce(country_code, ''), cost_micros::bigint,
+    "timestamp"::bigint as sent_timestamp, cost_per_click::double as sent_cost
 from clicks
 where click_id = $1::varchar
 order by received_micros, partition_id, record_offset
