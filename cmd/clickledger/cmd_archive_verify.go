@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/clickledger/clickledger/internal/config"
+	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/jobs/archive"
+	"github.com/clickledger/clickledger/jobs/batch"
 )
 
 func newArchiveVerifyCommand(a *app) *cobra.Command {
@@ -40,17 +43,52 @@ The exit code is 3 if the archive is broken; the report says where.`,
 			if report == nil {
 				return err
 			}
-			if errors.Is(err, archive.ErrBroken) {
-				err = &config.ExitError{Code: config.ExitDiscrepancies, Err: err}
+			result := archiveReport{Report: report}
+			if !quick {
+				if err := result.verifyResults(cmd.Context(), cfg.Archive); err != nil {
+					return err
+				}
 			}
-			return errors.Join(a.result(report, func(w io.Writer) error { return writeArchiveReport(w, report) }), err)
+			switch {
+			case errors.Is(err, archive.ErrBroken):
+				err = &config.ExitError{Code: config.ExitDiscrepancies, Err: err}
+			case err == nil && len(report.Problems) > 0:
+				err = &config.ExitError{Code: config.ExitDiscrepancies, Err: fmt.Errorf("%s: %s", cfg.Archive, report.Problems[0])}
+			}
+			return errors.Join(a.result(result, func(w io.Writer) error { return writeArchiveReport(w, &result) }), err)
 		},
 	}
 	cmd.Flags().BoolVar(&quick, "quick", false, "read footers and offsets only")
 	return cmd
 }
 
-func writeArchiveReport(w io.Writer, r *archive.Report) error {
+// archiveReport is the outcome of archive verify.
+type archiveReport struct {
+	*archive.Report
+	// Results are those of the batch whose files were compared with their manifests, Objects those of the
+	// archive that were compared with what a result has read.
+	Results int `json:"results"`
+	Objects int `json:"objects"`
+}
+
+// verifyResults adds what is wrong with the results, and with what they rest on.
+func (r *archiveReport) verifyResults(ctx context.Context, url string) error {
+	store, err := objectstore.Open(ctx, url)
+	if err != nil {
+		return err
+	}
+	v := batch.Verifier{Store: store, Known: r.Digests}
+	if err := v.VerifyAll(ctx); err != nil {
+		return err
+	}
+	r.Results, r.Objects, r.Problems = v.Results, v.Objects, append(r.Problems, v.Problems...)
+	if more := v.Count - len(v.Problems); more > 0 {
+		r.Problems = append(r.Problems, fmt.Sprintf("and %d more", more))
+	}
+	return nil
+}
+
+func writeArchiveReport(w io.Writer, r *archiveReport) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(table, "topic\tpartition\tfiles\tfrom\tto\trecords\tdead letters\tbehind\t\n")
 	for _, p := range r.Partitions {
@@ -66,6 +104,9 @@ func writeArchiveReport(w io.Writer, r *archive.Report) error {
 	compared := "not compared with a log"
 	if r.LogChecked {
 		compared = "compared with the log"
+	}
+	if r.BytesChecked {
+		fmt.Fprintf(w, "every byte was read; %d objects were compared with %d results, %d have no seal\n", r.Objects, r.Results, r.Unsealed)
 	}
 	_, err := fmt.Fprintf(w, "%d problems, %d pending, %s\n", len(r.Problems), len(r.Pending), compared)
 	return err

@@ -15,14 +15,17 @@ import (
 
 func newLedgerVerifyCommand(a *app) *cobra.Command {
 	var head string
+	var quick bool
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Recompute the ledger, its chain and its tie to the batch, and name what is wrong",
 		Long: `Computes everything again from the rows: debits and credits, balances, roundings,
 idempotency keys, payload hashes, the hash of every row, the chain of links, and the
 seals of closed months. Where the archive is configured, each day is compared with
-the result of the batch that it was posted from, and its files with their digests. A
-row that was changed or is missing is named by its table and key.
+the result of the batch that it was posted from, the files of that with their
+digests, and the archive's objects that it was made from with theirs; --quick leaves
+the objects out. A row that was changed or is missing is named by its table and key,
+a file by its place.
 
 Rows that were cut off the end with their links leave no trace in the ledger; --head
 takes a hash that ledger head has printed, and asks whether the chain still has it.
@@ -30,16 +33,17 @@ The exit code is 3 if anything is wrong. Nothing is written.`,
 		Example: `  clickledger ledger verify --config clickledger.yaml
   clickledger ledger verify --config clickledger.yaml --head 51ae…e7 --json`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runLedgerVerify(a, cmd, head) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runLedgerVerify(a, cmd, head, quick) },
 	}
 	cmd.Flags().StringVar(&head, "head", "", "the `hash` of a link that the chain must have")
+	cmd.Flags().BoolVar(&quick, "quick", false, "do not read the archive's objects")
 	addLedger(cmd)
 	addSettings(cmd, "batch.memory_limit", "batch.threads", "batch.temp_dir")
 	addS3(cmd)
 	return cmd
 }
 
-func runLedgerVerify(a *app, cmd *cobra.Command, head string) error {
+func runLedgerVerify(a *app, cmd *cobra.Command, head string, quick bool) error {
 	cfg, book, err := a.beginLedger(cmd, nil)
 	if err != nil {
 		return err
@@ -50,7 +54,7 @@ func runLedgerVerify(a *app, cmd *cobra.Command, head string) error {
 			return err
 		}
 	}
-	v, err := ledger.Verify(cmd.Context(), ledger.VerifyConfig{Config: analystConfig(cfg), Head: head}, book)
+	v, err := ledger.Verify(cmd.Context(), ledger.VerifyConfig{Config: analystConfig(cfg), Head: head, SkipObjects: quick}, book)
 	if err != nil {
 		return asUsage(err)
 	}
@@ -76,7 +80,7 @@ func writeVerification(w io.Writer, v *ledger.Verification, hasArchive bool) err
 		}
 	}
 	if hasArchive {
-		state := fmt.Sprintf("ok, %d days", v.TiedDays)
+		state := fmt.Sprintf("ok, %d days, made from %d objects", v.TiedDays, v.ComparedObjects)
 		if v.DifferenceCount > 0 {
 			state = fmt.Sprintf("%d WRONG", v.DifferenceCount)
 		}

@@ -142,6 +142,7 @@ func reconcileConfig(cfg *config.Config) reconcile.Config {
 		Log:                 cfg.Log,
 		Policy:              cfg.BillingPolicy(),
 		RunID:               runID("reconcile"),
+		Version:             version,
 		Currency:            cfg.LedgerCurrency,
 		MemoryLimit:         memoryLimit(cfg.Batch.MemoryLimit),
 		TempDir:             cfg.Batch.TempDir,

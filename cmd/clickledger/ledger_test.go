@@ -157,7 +157,7 @@ func closeAndVerify(t *testing.T, env []string, dir string) {
 		t.Fatal(err)
 	}
 	got := start(t, env, "ledger", "verify")
-	if got.code != config.ExitDiscrepancies || !strings.Contains(got.out, "minutes.parquet: not what its manifest says") {
+	if got.code != config.ExitDiscrepancies || !strings.Contains(got.out, "minutes.parquet: it is not what run.json says") {
 		t.Errorf("a changed result: exit code %d, %s%s", got.code, got.out, got.err)
 	}
 }

@@ -107,7 +107,7 @@ type Settlement struct {
 	PostedEntries       int64        `db:"posted_entries"`
 	DeltaMicros         money.Micros `db:"delta_micros"`
 	PostedAt            time.Time    `db:"posted_at"`
-	// Result is the batch's result that was posted, ResultHash the digest of its rows; nil where the
+	// Result is the batch's result that was posted, ResultHash the digest of its manifest; nil where the
 	// run did not say. CutAt ends what was posted of it, Held are those who were left alone.
 	Result     *string    `db:"result"`
 	ResultHash *string    `db:"result_hash"`

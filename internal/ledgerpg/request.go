@@ -48,7 +48,7 @@ type PostRequest struct {
 	Charges []Charge
 	// Held are advertisers that are left as they are, whether they are in Charges or not.
 	Held []string
-	// Result names the batch's result that Charges are taken from, and ResultHash its rows; CutAt ends
+	// Result names the batch's result that Charges are taken from, and ResultHash its manifest; CutAt ends
 	// what was taken. Empty: verification cannot tie the day to a result.
 	Result, ResultHash string
 	CutAt              time.Time

@@ -152,13 +152,22 @@ func (s *fileStore) ReadAt(ctx context.Context, key string) (ReaderAt, error) {
 	if err := errors.Join(checkKey(key), ctx.Err()); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.path(key))
+	r, err := OpenFile(s.path(key))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", s.URL(key), notFound(err))
 	}
+	return r, nil
+}
+
+// OpenFile opens a file of this machine, as a copy of an object is one.
+func OpenFile(path string) (ReaderAt, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
 	info, err := f.Stat()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", s.URL(key), err), f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
 	return fileReader{f, info.Size()}, nil
 }

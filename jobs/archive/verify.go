@@ -31,7 +31,9 @@ type Report struct {
 	// seal to compare them with.
 	BytesChecked bool `json:"bytes_checked"`
 	Unsealed     int  `json:"unsealed"`
-	more       int
+	// Digests are the SHA-256 of the objects whose bytes were read, by key.
+	Digests map[string]string `json:"-"`
+	more    int
 }
 
 // PartitionReport is one partition of one topic.
@@ -91,7 +93,7 @@ func Verify(ctx context.Context, cfg Config, deps Deps) (*Report, error) {
 		defer deps.Client.Close()
 	}
 	v := &verifier{store: deps.Store, client: deps.Client, readsBytes: cfg.Bytes, report: &Report{
-		Archive: cfg.Archive, LogChecked: deps.Client != nil, BytesChecked: cfg.Bytes, Pending: []string{}, Problems: []string{},
+		Archive: cfg.Archive, LogChecked: deps.Client != nil, BytesChecked: cfg.Bytes, Digests: map[string]string{}, Pending: []string{}, Problems: []string{},
 		Partitions: []PartitionReport{},
 	}}
 	for _, topic := range cfg.Topics {

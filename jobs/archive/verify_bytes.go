@@ -17,11 +17,13 @@ const notePrefix = "clickledger."
 
 // intact compares all bytes of an object with its seal. Files of other programs have none; the results
 // of the batch hold the digests of those that it read.
-func (v *verifier) intact(ctx context.Context, url string, src objectstore.ReaderAt) (bool, error) {
+func (v *verifier) intact(ctx context.Context, key string, src objectstore.ReaderAt) (bool, error) {
+	url := v.store.URL(key)
 	d, err := parquetio.ReadDigest(ctx, src)
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", url, err)
 	}
+	v.report.Digests[key] = d.SHA256
 	switch {
 	case d.IsIntact:
 		return true, nil

@@ -123,7 +123,7 @@ func (v *verifier) readPart(ctx context.Context, key string, file File, column s
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 	if v.readsBytes {
-		isIntact, err := v.intact(ctx, url, src)
+		isIntact, err := v.intact(ctx, key, src)
 		if err != nil || !isIntact {
 			return part{broken: true}, err
 		}

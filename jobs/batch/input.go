@@ -51,6 +51,8 @@ type File struct {
 	// the footer does not say.
 	Received, Event *parquetio.Bounds
 
+	partition, offset *parquetio.Bounds // nil where the footer does not say
+
 	isRemote bool // DuckDB reads it where it is
 }
 
@@ -127,7 +129,25 @@ func (f *File) readFooter(ctx context.Context, store objectstore.Store) error {
 	}
 	f.Rows = footer.Rows
 	f.Received, f.Event = boundsMicros(footer, "received_at"), boundsMicros(footer, "event_time")
+	f.partition, f.offset = bounds(footer, "partition"), bounds(footer, "offset")
 	return nil
+}
+
+// open opens what DuckDB reads of a file: the object, or its copy.
+func (f *File) open(ctx context.Context, store objectstore.Store) (objectstore.ReaderAt, error) {
+	if _, ok := store.LocalPath(f.Key); ok || f.isRemote {
+		return store.ReadAt(ctx, f.Key)
+	}
+	return objectstore.OpenFile(f.Path)
+}
+
+// bounds are a column's, nil where the footer does not say.
+func bounds(footer parquetio.Footer, column string) *parquetio.Bounds {
+	b, err := footer.Bounds(column)
+	if err != nil {
+		return nil
+	}
+	return &b
 }
 
 // boundsMicros reads a column's bounds as Unix microseconds. Other programs' files may hold other

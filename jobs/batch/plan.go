@@ -50,7 +50,7 @@ func Explore(ctx context.Context, cfg Config) (_ Plan, err error) {
 		return Plan{}, fmt.Errorf("batch: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := &session{cfg: cfg, deps: Deps{Logger: slog.New(slog.DiscardHandler)}, dir: dir, times: timesOf(cfg.Date, cfg.Policy)}
+	s := &session{cfg: cfg, deps: Deps{Logger: slog.New(slog.DiscardHandler)}, dir: dir, times: timesOf(cfg.Date, cfg.Policy), isRead: map[string]bool{}}
 	if err := s.list(ctx, store); err != nil {
 		return Plan{}, err
 	}

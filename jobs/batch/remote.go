@@ -11,6 +11,7 @@ import (
 // reach makes the files that are read in any case readable by DuckDB: where the extension for it is
 // configured it reads a bucket itself, else they are copied.
 func (s *session) reach(ctx context.Context, conn *duckscan.Conn) error {
+	s.markRead(s.main, s.reviving())
 	access, isReachable, err := objectstore.DuckDBOf(s.store)
 	if err != nil {
 		return err
@@ -34,7 +35,18 @@ func (s *session) reach(ctx context.Context, conn *duckscan.Conn) error {
 
 // need makes the click files readable that may hold times of received_at in the span.
 func (s *session) need(ctx context.Context, received span) error {
-	return Localize(ctx, s.store, s.within(received))
+	files := s.within(received)
+	s.markRead(files)
+	return Localize(ctx, s.store, files)
+}
+
+// markRead notes on which files the verdicts rest, for the manifest.
+func (s *session) markRead(lists ...[]File) {
+	for _, files := range lists {
+		for i := range files {
+			s.isRead[files[i].Key] = true
+		}
+	}
 }
 
 // within are the click files that may hold times of received_at in the span.

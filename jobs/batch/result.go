@@ -2,9 +2,6 @@ package batch
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -32,21 +29,18 @@ func Load(ctx context.Context, store objectstore.Store, date, dir string) (*Load
 	if prefix == "" {
 		return nil, fmt.Errorf("%s in %s: %w", date, store.URL("results"), ErrNoResult)
 	}
-	l := &Loaded{Prefix: prefix}
-	doc, err := store.Get(ctx, prefix+ManifestFile)
+	m, err := LoadManifest(ctx, store, RunKey{Prefix: prefix})
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(doc, &l.Manifest); err != nil {
-		return nil, fmt.Errorf("read %s: %w", store.URL(prefix+ManifestFile), err)
-	}
+	l := &Loaded{Manifest: *m, Prefix: prefix}
 	for name, path := range map[string]*string{MinutesFile: &l.Minutes, DecisionsFile: &l.Decisions, DeadLettersFile: &l.DeadLetters} {
 		data, err := store.Get(ctx, prefix+name)
 		if err != nil {
 			return nil, err
 		}
-		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != l.Outputs[name] {
-			return nil, fmt.Errorf("%s is not what the manifest says: it was changed", store.URL(prefix+name))
+		if digestOf(data) != l.Outputs[name] {
+			return nil, fmt.Errorf("%s is not what the manifest says: %w", store.URL(prefix+name), ErrChanged)
 		}
 		var ok bool
 		if *path, ok = store.LocalPath(prefix + name); !ok {

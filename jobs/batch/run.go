@@ -2,9 +2,6 @@ package batch
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,22 +27,6 @@ const (
 	ManifestFile    = "run.json"
 )
 
-// Manifest is run.json: what went in, what came out. It holds no time and no place, so that the
-// same inputs give the same bytes.
-type Manifest struct {
-	Version string            `json:"version"`
-	Result  Result            `json:"result"`
-	Inputs  []ManifestInput   `json:"inputs"`
-	Outputs map[string]string `json:"outputs_sha256"`
-}
-
-// ManifestInput is one object of the archive that was there.
-type ManifestInput struct {
-	Key  string `json:"key"`
-	Size int64  `json:"size_bytes"`
-	Rows int64  `json:"rows"`
-}
-
 // Run judges one day. The result is written whole or not at all.
 func Run(ctx context.Context, cfg Config, deps Deps) (_ Result, err error) {
 	if err := cfg.Validate(); err != nil {
@@ -64,7 +45,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) (_ Result, err error) {
 		return Result{}, fmt.Errorf("batch: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := &session{cfg: cfg, deps: deps, dir: dir, times: timesOf(cfg.Date, cfg.Policy)}
+	s := &session{cfg: cfg, deps: deps, dir: dir, times: timesOf(cfg.Date, cfg.Policy), isRead: map[string]bool{}}
 	if err := s.openExchange(ctx); err != nil {
 		return Result{}, err
 	}
@@ -173,31 +154,30 @@ func (s *session) finish(ctx context.Context, store objectstore.Store) (Result, 
 	if r.Advertisers, err = s.out.conn.Int64(ctx, "select count(distinct advertiser_id)::bigint from minutes where unique_clicks > 0"); err != nil {
 		return Result{}, err
 	}
-	put, where, err := s.destination(ctx, store)
+	m, err := s.manifest(ctx, r)
 	if err != nil {
 		return Result{}, err
 	}
-	m := Manifest{Version: s.cfg.Version, Result: r, Outputs: map[string]string{}}
-	for _, f := range append(append([]File(nil), s.clicks...), s.deadLetters...) {
-		m.Inputs = append(m.Inputs, ManifestInput{Key: f.Key, Size: f.Size, Rows: f.Rows})
+	put, where, err := s.destination(ctx, store)
+	if err != nil {
+		return Result{}, err
 	}
 	for _, name := range []string{MinutesFile, DecisionsFile, DeadLettersFile} {
 		data, err := os.ReadFile(filepath.Join(s.dir, name))
 		if err != nil {
 			return Result{}, fmt.Errorf("write result: %w", err)
 		}
-		sum := sha256.Sum256(data)
-		m.Outputs[name] = hex.EncodeToString(sum[:])
+		m.Outputs[name] = digestOf(data)
 		if err := put(name, data); err != nil {
 			return Result{}, err
 		}
 	}
-	doc, err := json.MarshalIndent(m, "", "  ")
+	doc, err := Seal(m)
 	if err != nil {
 		return Result{}, fmt.Errorf("write manifest: %w", err)
 	}
 	r.Out = where
-	return r, put(ManifestFile, append(doc, '\n'))
+	return r, put(ManifestFile, doc)
 }
 
 func (s *session) result() Result {

@@ -3,7 +3,6 @@ package batch
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -41,19 +40,6 @@ func Runs(ctx context.Context, archive objectstore.Store) ([]RunKey, error) {
 		return cmp.Or(cmp.Compare(a.Date, b.Date), cmp.Compare(a.Revision, b.Revision))
 	})
 	return runs, nil
-}
-
-// LoadManifest reads the manifest of a result.
-func LoadManifest(ctx context.Context, archive objectstore.Store, run RunKey) (*Manifest, error) {
-	doc, err := archive.Get(ctx, run.Prefix+ManifestFile)
-	if err != nil {
-		return nil, err
-	}
-	m := &Manifest{}
-	if err := json.Unmarshal(doc, m); err != nil {
-		return nil, fmt.Errorf("read %s: %w", archive.URL(run.Prefix+ManifestFile), err)
-	}
-	return m, nil
 }
 
 // LocalCopy is the path of an object in the file system, in dir if it has to be copied.

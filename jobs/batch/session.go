@@ -32,7 +32,8 @@ type session struct {
 	db    *duckscan.DB
 
 	clicks, deadLetters []File
-	main                []File // the click files that pass 2 reads
+	main                []File          // the click files that pass 2 reads
+	isRead              map[string]bool // keys of the files that were read
 	received, event     instants
 
 	buckets   []*bucket

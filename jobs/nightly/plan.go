@@ -74,6 +74,10 @@ func (r *run) ask(ctx context.Context, day *Day, s ledgerpg.SettledResult, known
 		day.Reason = "the result that it was settled by is not in the archive"
 		return nil
 	}
+	if errors.Is(err, batch.ErrChanged) {
+		day.Reason = err.Error()
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -122,6 +126,9 @@ func (r *run) mustJudge(ctx context.Context, day *Day) (bool, error) {
 		return true, err
 	}
 	m, err := batch.LoadManifest(ctx, r.store, batch.RunKey{Prefix: prefix})
+	if errors.Is(err, batch.ErrChanged) {
+		return true, nil
+	}
 	if err != nil {
 		return false, err
 	}

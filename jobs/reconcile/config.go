@@ -49,6 +49,8 @@ type Config struct {
 	MemoryLimit string
 	// TempDir holds copies and spilled data. Default: the system's.
 	TempDir string
+	// Version of the program, for the manifest.
+	Version string
 }
 
 // List says which discrepancies the report lists. The zero value lists none.

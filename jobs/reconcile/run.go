@@ -17,7 +17,6 @@ import (
 	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/internal/reconcileduck"
 	"github.com/clickledger/clickledger/jobs/archive"
-	"github.com/clickledger/clickledger/jobs/batch"
 	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/schemas/serving"
 )
@@ -264,7 +263,7 @@ func (r *run) audit(ctx context.Context, rep *Report, advertisers []reconcileduc
 func (r *run) post(ctx context.Context, rep *Report, advertisers []reconcileduck.Advertiser) error {
 	request := ledgerpg.PostRequest{BillingDate: r.cfg.Date, Currency: r.cfg.Currency, PolicyHash: r.cfg.Policy.Hash(),
 		RunID: r.cfg.RunID, Held: rep.HeldAdvertisers, DryRun: r.cfg.DryRun,
-		Result: rep.Result, ResultHash: r.batch.Outputs[batch.MinutesFile], CutAt: rep.Cut}
+		Result: rep.Result, ResultHash: r.batch.Digest, CutAt: rep.Cut}
 	for i := range advertisers {
 		if a := &advertisers[i]; a.Batch.BillableClicks > 0 || a.Batch.InvalidClicks > 0 {
 			request.Charges = append(request.Charges, ledgerpg.Charge{AdvertiserID: a.ID,
