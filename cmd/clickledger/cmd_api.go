@@ -12,6 +12,7 @@ import (
 
 	"github.com/clickledger/clickledger/internal/bearer"
 	"github.com/clickledger/clickledger/internal/config"
+	"github.com/clickledger/clickledger/internal/dashboard"
 	"github.com/clickledger/clickledger/jobs/api"
 	"github.com/clickledger/clickledger/jobs/api/archived"
 	sqlclickhouse "github.com/clickledger/clickledger/sql/clickhouse"
@@ -61,7 +62,7 @@ func runAPI(a *app, cmd *cobra.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	deps := api.Deps{Store: store, SQL: dialect(cfg), Tokens: tokens, Logger: logger}
+	deps := api.Deps{Store: store, SQL: dialect(cfg), Tokens: tokens, Page: dashboard.Handler(), Logger: logger}
 	done, err := openBooks(cmd.Context(), cfg, logger, &deps)
 	defer done()
 	if err != nil {

@@ -1,0 +1,340 @@
+"use strict";
+(() => {
+  const byID = (id) => document.getElementById(id);
+  const tokenKey = "clickledger.token", themeKey = "clickledger.theme";
+  const livePeriod = 2000, slowPeriod = 10000, failedPeriod = 5000;
+  const state = { session: null, timers: [], tags: new Map(), view: 0, failing: false };
+
+  // ---- asking the API
+
+  class Problem extends Error {
+    constructor(status, doc) {
+      super((doc && (doc.detail || doc.title)) || "the server answered " + status);
+      this.status = status;
+      if (doc && doc.errors) this.message = doc.errors.map((e) => e.parameter + ": " + e.detail).join("; ");
+    }
+  }
+
+  async function ask(path, parameters) {
+    const url = path + (parameters ? "?" + new URLSearchParams(parameters) : "");
+    const headers = { Authorization: "Bearer " + sessionStorage.getItem(tokenKey), Accept: "application/json" };
+    const known = state.tags.get(path);
+    if (known && known.url === url) headers["If-None-Match"] = known.tag;
+    const answer = await fetch(url, { headers, cache: "no-store" });
+    if (answer.status === 304) return known.doc;
+    if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => null));
+    const doc = await answer.json();
+    state.tags.set(path, { url, tag: answer.headers.get("ETag"), doc });
+    return doc;
+  }
+
+  // ---- signing in and out
+
+  async function signIn(token) {
+    sessionStorage.setItem(tokenKey, token);
+    try {
+      state.session = await ask("/api/v1/session");
+    } catch (problem) {
+      signOut(problem.status === 401 ? "This token is not accepted: " + problem.message : "The server cannot be asked: " + problem.message);
+      return;
+    }
+    const { session } = state;
+    const isAdmin = session.role === "admin";
+    byID("who").textContent = isAdmin ? "administrator " + session.subject : session.advertiser_id;
+    byID("advertiser-field").hidden = !isAdmin;
+    byID("advertiser").value = session.advertiser_id || byID("advertiser").value || new URLSearchParams(location.hash.slice(1)).get("advertiser") || "";
+    byID("sign-in").hidden = true;
+    byID("dashboard").hidden = byID("sign-out").hidden = false;
+    if (!byID("month").value) byID("month").value = new Date().toISOString().slice(0, 7);
+    restart();
+    (isAdmin && !byID("advertiser").value ? byID("advertiser") : byID("main")).focus();
+  }
+
+  function signOut(message) {
+    sessionStorage.removeItem(tokenKey);
+    stop();
+    state.tags.clear();
+    state.session = null;
+    byID("dashboard").hidden = byID("sign-out").hidden = true;
+    byID("sign-in").hidden = false;
+    byID("who").textContent = "";
+    byID("token").value = "";
+    byID("sign-in-error").textContent = message || "";
+    byID("token").focus();
+  }
+
+  // ---- what is shown
+
+  function span() {
+    const range = byID("range").value;
+    if (range === "custom") {
+      const seconds = (id) => Math.floor(Date.parse(byID(id).value + "Z") / 1000);
+      return { from: seconds("from"), to: seconds("to"), isLive: false };
+    }
+    const now = Math.floor(Date.now() / 1000);
+    return { from: now - Number(range), to: now + 1, isLive: true };
+  }
+
+  const steps = { "1m": 60, "5m": 300, "1h": 3600, "1d": 86400 };
+  function granularity(length) {
+    return length <= 6 * 3600 ? "1m" : length <= 86400 ? "5m" : length <= 14 * 86400 ? "1h" : "1d";
+  }
+
+  function say(text, isBad) {
+    const status = byID("status");
+    if (status.textContent !== text) status.textContent = text;
+    status.classList.toggle("bad", Boolean(isBad));
+  }
+
+  function parameters() {
+    const { from, to } = span();
+    const p = { advertiser_id: byID("advertiser").value.trim(), start_time: from, end_time: to };
+    if (byID("campaign").value) p.campaign_id = byID("campaign").value;
+    return p;
+  }
+
+  async function series(p) {
+    const step = granularity(p.end_time - p.start_time);
+    const doc = await ask("/api/v1/advertisers/analytics", { ...p, granularity: step, group_by: "none", limit: 10000 });
+    return { doc, step };
+  }
+
+  function showSeries({ doc, step }) {
+    const seconds = steps[step], points = new Map(doc.series.map((p) => [p.timestamp, p])), all = [];
+    for (let at = doc.start_time; at < doc.end_time; at += seconds) {
+      all.push(points.get(at) || { timestamp: at, clicks: 0, spend_micros: 0, impressions: 0, ctr: null, invalid_clicks: 0, duplicate_clicks: 0, is_final: false });
+    }
+    const sum = { clicks: 0, spend_micros: 0, impressions: 0, invalid_clicks: 0, duplicate_clicks: 0, final: 0 };
+    for (const p of doc.series) {
+      for (const key of ["clicks", "spend_micros", "impressions", "invalid_clicks", "duplicate_clicks"]) sum[key] += p[key];
+      if (p.is_final) sum.final += p.clicks;
+    }
+    const set = (id, text, value) => { byID(id).textContent = text; if (value !== undefined) byID(id).dataset.value = value; };
+    set("total-clicks", format.whole(sum.clicks), sum.clicks);
+    set("total-state", sum.clicks ? format.whole(sum.final) + " of them final" : "none in this range");
+    set("total-spend", format.money(sum.spend_micros, doc.currency), sum.spend_micros);
+    set("total-price", sum.clicks ? format.money(sum.spend_micros / sum.clicks, doc.currency) + " a click" : "");
+    set("total-ctr", format.rate(sum.clicks, sum.impressions), sum.impressions);
+    set("total-impressions", sum.impressions ? format.whole(sum.impressions) + " impressions" : "no impressions were recorded");
+    set("total-invalid", format.whole(sum.invalid_clicks + sum.duplicate_clicks), sum.invalid_clicks + sum.duplicate_clicks);
+    set("total-duplicates", format.whole(sum.invalid_clicks) + " invalid, " + format.whole(sum.duplicate_clicks) + " duplicates");
+    const per = { "1m": "a minute", "5m": "in five minutes", "1h": "an hour", "1d": "a day" }[step];
+    for (const e of document.querySelectorAll(".per")) e.textContent = per;
+    const bars = (value) => all.map((p) => ({ at: p.timestamp, value: value(p), isFinal: p.is_final }));
+    charts.draw("chart-clicks", bars((p) => p.clicks), format.short, "no clicks in this range");
+    charts.draw("chart-spend", bars((p) => p.spend_micros / 1e6), format.short, "no spend in this range");
+    charts.draw("chart-ctr", bars((p) => p.ctr === null ? null : 100 * p.ctr), (v) => format.short(v) + " %", "no impressions in this range");
+    const label = (what, total) => what + " " + per + " from " + format.time(doc.start_time) + " to " + format.time(doc.end_time) + " UTC, in total " + total + ". The table below has each value.";
+    byID("chart-clicks").setAttribute("aria-label", label("Clicks", format.whole(sum.clicks)));
+    byID("chart-spend").setAttribute("aria-label", label("Spend", format.money(sum.spend_micros, doc.currency)));
+    byID("chart-ctr").setAttribute("aria-label", label("CTR", format.rate(sum.clicks, sum.impressions)));
+    state.points = doc;
+    if (byID("series-details").open) showTable();
+  }
+
+  function fill(table, rows) {
+    const body = table.tBodies[0];
+    body.replaceChildren(...rows.map((cells) => {
+      const tr = document.createElement("tr");
+      cells.forEach((cell, i) => {
+        const td = document.createElement(i === 0 ? "th" : "td");
+        if (i === 0) td.scope = "row";
+        if (cell instanceof Node) td.append(cell); else td.textContent = cell;
+        tr.append(td);
+      });
+      return tr;
+    }));
+  }
+
+  function showTable() {
+    const doc = state.points;
+    if (!doc) return;
+    fill(byID("series-table"), doc.series.toReversed().map((p) => [format.time(p.timestamp), format.whole(p.clicks), format.money(p.spend_micros, doc.currency),
+      format.rate(p.clicks, p.impressions), format.whole(p.invalid_clicks), format.whole(p.duplicate_clicks), p.is_final ? "final" : "provisional"]));
+  }
+
+  // withShare is a name over a bar of its part of the whole.
+  function withShare(name, part, whole) {
+    const box = document.createElement("span"), bar = document.createElement("span");
+    box.textContent = name;
+    bar.className = "share";
+    bar.style.width = (whole > 0 ? Math.max(1, 100 * part / whole) : 0) + "%";
+    box.append(bar);
+    return box;
+  }
+
+  function showTop(id, doc) {
+    const most = doc.items.reduce((m, i) => Math.max(m, i.spend_micros), 0);
+    fill(byID(id), doc.items.slice(0, 10).map((i) => [withShare(i.id, i.spend_micros, most), format.whole(i.clicks), format.money(i.spend_micros, doc.currency), format.rate(i.clicks, i.impressions)]));
+    byID(id).hidden = doc.items.length === 0;
+    byID(id).parentElement.querySelector(".empty").hidden = doc.items.length > 0;
+  }
+
+  function showCampaigns(doc) {
+    const select = byID("campaign"), chosen = select.value;
+    const ids = doc.items.map((i) => i.id);
+    if (chosen && !ids.includes(chosen)) ids.push(chosen);
+    const wanted = ["", ...ids.sort()];
+    if (wanted.join("\n") === [...select.options].map((o) => o.value).join("\n")) return;
+    select.replaceChildren(...wanted.map((id) => new Option(id || "all campaigns", id, false, id === chosen)));
+  }
+
+  function showRules(doc) {
+    const { state: known, rules, days } = doc.by_rule;
+    const most = rules.reduce((m, r) => Math.max(m, r.clicks), 0);
+    fill(byID("rules"), rules.map((r) => [withShare(r.rule, r.clicks, most), format.whole(r.clicks), format.money(r.cost_micros, doc.currency)]));
+    byID("rules").hidden = rules.length === 0;
+    const live = format.whole(doc.invalid_clicks) + " invalid clicks in the range. ";
+    byID("rules-note").textContent = live + ({
+      ready: days.length ? "By rule: the whole of " + (days.length > 1 ? days[0] + " to " + days.at(-1) : days[0]) + ", all campaigns, as the batch layer judged; a click that several rules hit is in each." : "",
+      pending: "The rules are being counted.",
+      none: "Rules are counted once the batch layer has judged the day.",
+    })[known];
+  }
+
+  function describe(id, pairs) {
+    byID(id).replaceChildren(...pairs.flatMap(([name, value]) => {
+      const dt = document.createElement("dt"), dd = document.createElement("dd");
+      dt.textContent = name;
+      dd.textContent = value;
+      return [dt, dd];
+    }));
+  }
+
+  function showBalance(b) {
+    describe("balance", [["Balance", b.balance + " " + b.currency], ["Charged", format.money(b.charged_micros, b.currency)], ["Paid", format.money(b.paid_micros, b.currency)],
+      ["Credited", format.money(b.credited_micros, b.currency)], ["Credit limit", format.money(b.credit_limit_micros, b.currency)]]);
+    byID("balance").dataset.value = b.balance;
+    byID("balance-note").textContent = b.is_over_limit ? "The credit limit is exceeded." : "A negative balance is owed.";
+    byID("balance-note").classList.toggle("bad", b.is_over_limit);
+  }
+
+  function showReconciliation(r) {
+    const { currency } = state.session;
+    describe("reconciliation", [["Day", r.date + (r.is_complete ? "" : ", up to " + r.cut.slice(11, 16))], ["Posted", r.is_held ? "held" : r.is_posted ? "yes" : "no"],
+      ["Difference", format.whole(r.difference_clicks) + " clicks, " + format.money(r.difference_micros, currency)],
+      ["Unexplained", format.whole(r.unexplained_clicks) + " clicks"],
+      ["Checks", r.gate.every((c) => c.is_ok) ? "all passed" : r.gate.filter((c) => !c.is_ok).map((c) => c.name).join(", ") + " failed"]]);
+    const causes = r.causes.filter((c) => c.clicks || c.micros);
+    fill(byID("causes"), causes.map((c) => [c.cause.replaceAll("_", " "), format.whole(c.clicks), format.money(c.micros, currency)]));
+    byID("causes").hidden = causes.length === 0;
+    byID("reconciliation-note").textContent = causes.length ? "" : "Stream and batch counted the same.";
+  }
+
+  // optional shows a panel, or why it is empty.
+  async function optional(note, clear, get, show) {
+    try {
+      show(await get());
+    } catch (problem) {
+      if (problem.status === 401) throw problem;
+      clear();
+      byID(note).textContent = problem.status === 404 ? "None yet: " + problem.message + "." : "Not available now: " + problem.message + ".";
+    }
+  }
+
+  // ---- the two loops
+
+  async function live(view) {
+    const p = parameters();
+    if (!p.advertiser_id) return say("Enter the advertiser whose numbers are to be shown.");
+    if (!(p.end_time > p.start_time)) return say("Choose a beginning, and an end after it.");
+    const got = await series(p);
+    if (view !== state.view) return;
+    showSeries(got);
+    byID("updated").textContent = "updated " + format.clock(new Date()) + " UTC" + (span().isLive ? ", live" : "");
+    say(got.doc.series.length ? "" : "No clicks were recorded in this range.");
+    state.failing = false;
+  }
+
+  async function slow(view) {
+    const p = parameters();
+    if (!p.advertiser_id || !(p.end_time > p.start_time)) return;
+    const { campaign_id: _, ...whole } = p;
+    const id = p.advertiser_id, current = (show) => (doc) => { if (view === state.view) show(doc); };
+    await ask("/api/v1/advertisers/top", { ...whole, by: "campaign", limit: 100 }).then(current((doc) => { showTop("top-campaigns", doc); showCampaigns(doc); }));
+    state.tags.delete("/api/v1/advertisers/top");
+    await ask("/api/v1/advertisers/top", { ...p, by: "ad", limit: 10 }).then(current((doc) => showTop("top-ads", doc)));
+    state.tags.delete("/api/v1/advertisers/top");
+    await ask("/api/v1/advertisers/invalid-traffic", p).then(current(showRules));
+    await optional("balance-note", () => describe("balance", []), () => ask("/api/v1/advertisers/balance", { advertiser_id: id }), current(showBalance));
+    await optional("reconciliation-note", () => { describe("reconciliation", []); byID("causes").hidden = true; },
+      () => ask("/api/v1/reconciliations/latest", { advertiser_id: id }), current(showReconciliation));
+  }
+
+  function loop(work, period, view) {
+    const round = async () => {
+      let wait = period;
+      try {
+        if (!document.hidden) await work(view);
+      } catch (problem) {
+        if (view !== state.view) return;
+        if (problem.status === 401) return signOut("Signed out: " + problem.message + ".");
+        wait = problem.status === 429 ? slowPeriod : failedPeriod;
+        say(problem.status ? "The numbers cannot be shown: " + problem.message + "." : "The server does not answer; trying again.", true);
+      }
+      if (view === state.view) state.timers.push(setTimeout(round, wait));
+    };
+    round();
+  }
+
+  function stop() {
+    state.view++;
+    for (const timer of state.timers) clearTimeout(timer);
+    state.timers = [];
+  }
+
+  function restart() {
+    stop();
+    state.tags.clear();
+    loop(live, livePeriod, state.view);
+    loop(slow, slowPeriod, state.view);
+  }
+
+  // ---- what the visitor does
+
+  async function statement(event) {
+    event.preventDefault();
+    const kind = event.submitter ? event.submitter.value : "html";
+    byID("statement-error").textContent = "";
+    try {
+      const url = "/api/v1/advertisers/statement?" + new URLSearchParams({ advertiser_id: byID("advertiser").value.trim(), month: byID("month").value, format: kind });
+      const answer = await fetch(url, { headers: { Authorization: "Bearer " + sessionStorage.getItem(tokenKey) } });
+      if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => null));
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(await answer.blob());
+      link.download = "statement-" + byID("month").value + "." + kind;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    } catch (problem) {
+      byID("statement-error").textContent = "No statement: " + problem.message + ".";
+    }
+  }
+
+  function setTheme(name) {
+    if (name === "auto") delete document.documentElement.dataset.theme; else document.documentElement.dataset.theme = name;
+    byID("theme").value = name;
+    if (state.points && state.session) restart();
+  }
+
+  byID("sign-in").addEventListener("submit", (event) => { event.preventDefault(); signIn(byID("token").value.trim()); });
+  byID("sign-out").addEventListener("click", () => signOut());
+  byID("controls").addEventListener("submit", (event) => event.preventDefault());
+  byID("range").addEventListener("change", () => {
+    const isCustom = byID("range").value === "custom";
+    for (const e of document.querySelectorAll(".custom")) e.hidden = !isCustom;
+    if (isCustom && !byID("from").value) {
+      const now = Date.now();
+      byID("from").value = new Date(now - 3600e3).toISOString().slice(0, 16);
+      byID("to").value = new Date(now).toISOString().slice(0, 16);
+    }
+  });
+  for (const id of ["range", "from", "to", "campaign", "advertiser"]) byID(id).addEventListener("change", restart);
+  byID("series-details").addEventListener("toggle", showTable);
+  byID("statement").addEventListener("submit", statement);
+  byID("theme").addEventListener("change", () => { localStorage.setItem(themeKey, byID("theme").value); setTheme(byID("theme").value); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (state.session) restart(); });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && state.session) restart(); });
+
+  setTheme(localStorage.getItem(themeKey) || "auto");
+  if (sessionStorage.getItem(tokenKey)) signIn(sessionStorage.getItem(tokenKey)); else signOut();
+})();
