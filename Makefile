@@ -28,7 +28,7 @@ RACE_PKG ?= ./internal/... ./jobs/...
 # Packages with tests that need real services; elsewhere those tests skip and say so. A test of
 # internal/archtest compares the list with the tests.
 SERVICES_PKG ?= ./cmd/clickledger ./internal/clickhouseio ./internal/dedupredis ./internal/devflink ./internal/flinkrunner \
-  ./internal/objectstore ./internal/parity ./jobs/archive ./jobs/batch
+  ./internal/objectstore ./internal/parity ./jobs/api ./jobs/archive ./jobs/batch
 
 # A package's tests with services are ended after SERVICES_TIMEOUT. With SERVICES_MINUTES no such test begins later than so
 # many minutes after the first: those that are left skip and say so.
