@@ -19,14 +19,19 @@ func newStandaloneCommand(a *app) *cobra.Command {
 	var stack standalone.StackConfig
 	cmd := &cobra.Command{
 		Use:   "standalone",
-		Short: "Run gateway, stream and archive on embedded parts until Ctrl-C",
+		Short: "Run gateway, stream, archive and dashboard on embedded parts until Ctrl-C",
 		Long: `Runs an embedded Kafka-protocol broker, a private PostgreSQL and a DuckDB serving
-store in --dir, with gateway, stream and archive working on them in this
-process. Data stays in --dir; the next start goes on with it, after kill -9 too.
+store in --dir, with gateway, stream, archive and the dashboard working on them
+in this process. 'clickledger token' with the file below makes tokens to sign in
+there. Data stays in --dir; the next start goes on with it, after kill -9 too.
 
 The file clickledger.yaml in --dir names all places, so that the batch side
 works beside it: clickledger batch --config DIR/clickledger.yaml --date D, and
 likewise reconcile, explain and sql.
+
+Without keys for signed URLs and without --redirect-hosts, redirects lead to
+hosts below .example only; clients on this machine are trusted proxies unless
+--trusted-proxies names others. The write-ahead log is in --dir.
 
 The embedded broker is meant for one machine; its authors call it a broker for
 tests. Production takes a real Kafka by --log.`,
@@ -41,6 +46,7 @@ tests. Production takes a real Kafka by --log.`,
 	cmd.Flags().IntVar(&stack.LedgerPort, "ledger-port", 0, "port of PostgreSQL on 127.0.0.1 (default: a free one)")
 	cmd.Flags().BoolVar(&stack.SyncWrites, "sync-writes", false, "the broker writes through to the disk before it acknowledges")
 	addGroup(cmd, "gateway")
+	addGroup(cmd, "api")
 	addGroup(cmd, "stream")
 	addGroup(cmd, "archiver")
 	return cmd
@@ -53,18 +59,41 @@ func runStandalone(a *app, cmd *cobra.Command, stackConfig standalone.StackConfi
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
+	gatewayCfg, err := gatewayConfig(cfg.Gateway)
+	if err != nil {
+		return err
+	}
+	if gatewayCfg.Keys == nil && len(gatewayCfg.RedirectHosts) == 0 {
+		logger.Info("neither url_keys_file nor redirect_hosts is set: redirects lead to hosts below .example only")
+	}
+	countries, closeCountries, err := openCountries(cfg.Gateway.CountryFile)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeCountries()) }()
 	stackConfig.PolicyFile, stackConfig.Logger = cfg.Policy, quiet(logger)
+	if stackConfig.Places.Settings, err = prepareAPI(cfg, stackConfig.Dir); err != nil {
+		return err
+	}
 	stack, err := standalone.Open(ctx, stackConfig)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stack.Close()) }()
+	stopAPI, err := startAPI(ctx, cfg, stack, quiet(logger), func(addr net.Addr) {
+		logger.Info("ready", "dashboard", "http://"+addr.String(),
+			"token", "clickledger token --admin --config "+stack.Config())
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopAPI()) }()
 	jobs := stack.Start(ctx, standalone.Config{
-		Gateway: gatewayConfig(cfg.Gateway),
+		Gateway: standalone.ForTrial(gatewayCfg),
 		Stream:  streamConfig(cfg, false),
 		Archive: archive.Config{Policy: cfg.BillingPolicy(), FlushInterval: cfg.Archiver.FlushInterval,
 			MaxRecords: cfg.Archiver.MaxRecords, MaxBufferedBytes: int(cfg.Archiver.MaxBuffered)},
-	}, standalone.Deps{Logger: quiet(logger),
+	}, standalone.Deps{Logger: quiet(logger), Countries: countries,
 		Listening: func(addr net.Addr) {
 			logger.Info("ready", "gateway", "http://"+addr.String(), "config", stack.Config())
 		},

@@ -41,6 +41,9 @@ func newFaults(t *testing.T) *faults {
 		"CLICKLEDGER_CONFIG="+filepath.Join(f.dir, "clickledger.yaml"),
 		"CLICKLEDGER_DEDUP=redis://"+f.at(379)+"/0",
 		"CLICKLEDGER_GATEWAY_LISTEN="+f.at(80),
+		"CLICKLEDGER_GATEWAY_REDIRECT_HOSTS=*.example",
+		"CLICKLEDGER_GATEWAY_TRUSTED_PROXIES=127.0.0.0/8",
+		"CLICKLEDGER_GATEWAY_WAL_DIR="+filepath.Join(f.dir, "gateway"),
 		"CLICKLEDGER_ARCHIVER_FLUSH_INTERVAL=2s")
 	startJSON(t, f.env, &migrateResult{}, "migrate")
 	return f

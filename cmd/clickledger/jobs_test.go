@@ -22,7 +22,7 @@ import (
 // TestUnreachableService is one clear line that names the URL, and exit code 1.
 func TestUnreachableService(t *testing.T) {
 	t.Parallel()
-	got := start(t, nil, "gateway", "--log", "kafka://127.0.0.1:1", "--json")
+	got := start(t, nil, "archive", "--log", "kafka://127.0.0.1:1", "--archive", "file://"+t.TempDir(), "--json")
 	if got.code != config.ExitFailed || strings.Count(got.err, "\n") != 1 || !strings.Contains(got.err, "kafka://127.0.0.1:1: ") {
 		t.Errorf("exit code %d, stderr %q, want 1 and one line with the URL", got.code, got.err)
 	}
@@ -51,6 +51,8 @@ func TestClickThroughTheJobs(t *testing.T) {
 		"CLICKLEDGER_SERVING=duckdb://" + filepath.Join(dir, "serving.duckdb"),
 		"CLICKLEDGER_LOGGING_FORMAT=json",
 		"CLICKLEDGER_GATEWAY_LISTEN=127.0.0.1:0",
+		"CLICKLEDGER_GATEWAY_REDIRECT_HOSTS=shop.example",
+		"CLICKLEDGER_GATEWAY_WAL_DIR=" + filepath.Join(dir, "wal"),
 	}
 	var migrated migrateResult
 	startJSON(t, env, &migrated, "migrate")

@@ -1,10 +1,10 @@
-// Package gatewaykafka appends clicks to the log for the tracking gateway: one record a call, many
-// calls at once, each returning when its record is acknowledged by all in-sync replicas.
+// Package gatewaykafka hands what the tracking gateway recorded over to the log: batches of records,
+// each batch sent in order and acknowledged by all in-sync replicas before Send returns.
 //
-// Records of concurrent calls share batches. The producer is idempotent: a retry of its own never
-// writes a record twice. What it buffers is bounded; beyond that a call fails at once. A call that
-// ends in an error says nothing about its record, which may still be written: the caller must not
-// claim either, and a click that is sent again is recognised as a copy by its click_id.
+// The producer is idempotent: a retry of its own never writes a record twice, and never out of order.
+// It waits for brokers and topics that are away as long as it is told to. A Send that ends in an error
+// says nothing about its records, some of which may be written: whoever sends them again writes them
+// twice, and their click_id makes copies of them.
 package gatewaykafka
 
 import (
@@ -15,17 +15,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/clickledger/clickledger/schemas"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Defaults of Config.
 const (
-	DefaultLinger         = time.Millisecond
-	DefaultBufferedMax    = 20_000
 	DefaultConnectTimeout = 10 * time.Second
 	DefaultCloseTimeout   = 10 * time.Second
 
+	bufferedMax    = 100_000
 	batchBytesMax  = 1 << 20
 	lingerMax      = time.Minute
 	retryFirst     = 50 * time.Millisecond
@@ -33,19 +31,15 @@ const (
 	metadataAgeMin = 250 * time.Millisecond // so that a broker's return is soon seen
 )
 
-// Config says where the clicks go. The zero value of a field is its default.
+// Config says where the records go. The zero value of a field is its default.
 type Config struct {
 	// Brokers are host:port. Required.
 	Brokers []string
 	// Client are more options of the client, such as TLS and SASL; default none.
 	Client []kgo.Opt
-	// Topic is the topic of the clicks; default schemas.TopicClicks.
-	Topic string
-	// Linger is how long a batch waits for more records, up to a minute; default DefaultLinger.
+	// Linger is how long a batch waits for more records, up to a minute; default not at all.
 	Linger time.Duration
-	// BufferedMax is how many records may wait for their acknowledgement; default DefaultBufferedMax.
-	BufferedMax int
-	// ConnectTimeout bounds Open; default DefaultConnectTimeout.
+	// ConnectTimeout bounds a connection's beginning; default DefaultConnectTimeout.
 	ConnectTimeout time.Duration
 	// CloseTimeout is how long Close waits for records under way; default DefaultCloseTimeout.
 	CloseTimeout time.Duration
@@ -59,11 +53,8 @@ func (c Config) Validate() error {
 	}
 	for _, f := range []struct {
 		key   string
-		value int64
-	}{
-		{"linger", int64(c.Linger)}, {"buffered_max", int64(c.BufferedMax)},
-		{"connect_timeout", int64(c.ConnectTimeout)}, {"close_timeout", int64(c.CloseTimeout)},
-	} {
+		value time.Duration
+	}{{"linger", c.Linger}, {"connect_timeout", c.ConnectTimeout}, {"close_timeout", c.CloseTimeout}} {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("%s: must not be negative", f.key))
 		}
@@ -75,32 +66,32 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
-	orDuration := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = v
-		}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = DefaultConnectTimeout
 	}
-	orDuration(&c.Linger, DefaultLinger)
-	orDuration(&c.ConnectTimeout, DefaultConnectTimeout)
-	orDuration(&c.CloseTimeout, DefaultCloseTimeout)
-	if c.BufferedMax == 0 {
-		c.BufferedMax = DefaultBufferedMax
-	}
-	if c.Topic == "" {
-		c.Topic = schemas.TopicClicks
+	if c.CloseTimeout == 0 {
+		c.CloseTimeout = DefaultCloseTimeout
 	}
 	return c
 }
 
-// Producer appends records. It is safe for use by many goroutines.
+// Record is one record for a topic. The partition is chosen by the key's hash, as Kafka's own clients
+// do. Its time is kept to the millisecond.
+type Record struct {
+	Topic           string
+	Key, Value      []byte
+	TimestampMicros int64
+}
+
+// Producer sends records. Send is for one goroutine at a time.
 type Producer struct {
-	url, topic   string
+	url          string
 	client       *kgo.Client
 	closeTimeout time.Duration
 }
 
-// Open connects to the brokers, or says within the connect timeout that none answers.
-func Open(ctx context.Context, cfg Config) (*Producer, error) {
+// Open makes a producer. It does not wait for a broker: Ready asks for one.
+func Open(cfg Config) (*Producer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("gateway log: %w", err)
 	}
@@ -109,12 +100,12 @@ func Open(ctx context.Context, cfg Config) (*Producer, error) {
 	client, err := kgo.NewClient(append(slices.Clone(cfg.Client),
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.ClientID("clickledger-gateway"),
-		kgo.DefaultProduceTopic(cfg.Topic),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 		kgo.ProducerBatchMaxBytes(batchBytesMax),
 		kgo.ProducerLinger(cfg.Linger),
-		kgo.MaxBufferedRecords(cfg.BufferedMax),
+		kgo.MaxBufferedRecords(bufferedMax),
+		kgo.UnknownTopicRetries(-1), // the records wait in the gateway until somebody makes the topic
 		kgo.DialTimeout(cfg.ConnectTimeout),
 		kgo.MetadataMinAge(metadataAgeMin),
 		kgo.RetryBackoffFn(func(tries int) time.Duration {
@@ -124,14 +115,7 @@ func Open(ctx context.Context, cfg Config) (*Producer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: open producer: %w", url, err)
 	}
-	p := &Producer{url: url, topic: cfg.Topic, client: client, closeTimeout: cfg.CloseTimeout}
-	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
-	defer cancel()
-	if err := p.Ready(ctx); err != nil {
-		client.Close()
-		return nil, err
-	}
-	return p, nil
+	return &Producer{url: url, client: client, closeTimeout: cfg.CloseTimeout}, nil
 }
 
 // Ready returns nil if a broker answers.
@@ -142,24 +126,20 @@ func (p *Producer) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Append writes one record with the given time, which the log keeps to the millisecond, and returns
-// when it is acknowledged or ctx is done. The partition is chosen by the key's hash, as Kafka's own
-// clients do. key and value belong to the producer from now on, whatever is returned.
-func (p *Producer) Append(ctx context.Context, key, value []byte, timestampMicros int64) error {
-	// The limit in time is the context's: kgo's own delivery timeout counts from the record's timestamp.
-	settled := make(chan error, 1)
-	p.client.TryProduce(ctx, &kgo.Record{
-		Key: key, Value: value, Timestamp: time.UnixMicro(timestampMicros),
-	}, func(_ *kgo.Record, err error) { settled <- err })
-	select {
-	case err := <-settled:
-		if err != nil {
-			return fmt.Errorf("%s: append to %s: %w", p.url, p.topic, err)
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%s: append to %s: not acknowledged: %w", p.url, p.topic, ctx.Err())
+// Send writes the records in their order and returns when all are acknowledged. It waits for a broker
+// until ctx is done. The records' bytes belong to the producer for good: after an error some may
+// still be on their way.
+func (p *Producer) Send(ctx context.Context, records []Record) error {
+	batch := make([]kgo.Record, len(records))
+	refs := make([]*kgo.Record, len(records))
+	for i, r := range records {
+		batch[i] = kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Timestamp: time.UnixMicro(r.TimestampMicros)}
+		refs[i] = &batch[i]
 	}
+	if err := p.client.ProduceSync(ctx, refs...).FirstErr(); err != nil {
+		return fmt.Errorf("%s: send %d records: %w", p.url, len(records), err)
+	}
+	return nil
 }
 
 // Close waits for the records under way, for a bounded time, and drops the connections.

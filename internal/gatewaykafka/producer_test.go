@@ -2,20 +2,20 @@ package gatewaykafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/clickledger/clickledger/schemas"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 func cluster(t testing.TB) []string {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, schemas.TopicClicks))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(3, "clicks", "impressions"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func cluster(t testing.TB) []string {
 
 func open(t testing.TB, cfg Config) *Producer {
 	t.Helper()
-	p, err := Open(context.Background(), cfg)
+	p, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,101 +37,111 @@ func open(t testing.TB, cfg Config) *Producer {
 	return p
 }
 
-func TestAppendIsInTheLog(t *testing.T) {
+func TestSendKeepsTheOrder(t *testing.T) {
 	t.Parallel()
 	brokers := cluster(t)
 	p := open(t, Config{Brokers: brokers})
-	const appends = 500
+	const sends, each = 10, 100
 	at := time.UnixMilli(1_600_000_000_123) // years ago: times are the caller's
-	var group sync.WaitGroup
-	for i := range appends {
-		group.Go(func() {
-			id := fmt.Appendf(nil, "id-%d", i)
-			if err := p.Append(t.Context(), id, append([]byte("value of "), id...), at.UnixMicro()+456); err != nil {
-				t.Error(err)
-			}
-		})
+	for s := range sends {
+		var records []Record
+		for i := range each {
+			n := s*each + i
+			records = append(records, Record{Topic: []string{"clicks", "impressions"}[n%2],
+				Key: fmt.Appendf(nil, "key-%d", n%7), Value: fmt.Appendf(nil, "%06d", n), TimestampMicros: at.UnixMicro() + 456})
+		}
+		if err := p.Send(t.Context(), records); err != nil {
+			t.Fatal(err)
+		}
 	}
-	group.Wait()
-	consumer, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(schemas.TopicClicks))
+	consumer, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics("clicks", "impressions"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer consumer.Close()
-	partition := map[string]int32{}
-	for len(partition) < appends {
+	last := map[string]string{} // by topic and partition
+	for got := 0; got < sends*each; {
 		fetches := consumer.PollFetches(t.Context())
 		if err := fetches.Err(); err != nil {
 			t.Fatal(err)
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			key := string(r.Key)
-			if _, twice := partition[key]; twice {
-				t.Errorf("%s is in the log twice", key)
+			got++
+			place := fmt.Sprint(r.Topic, r.Partition)
+			if value := string(r.Value); value <= last[place] {
+				t.Errorf("%s: %s after %s", place, value, last[place])
 			}
-			partition[key] = r.Partition
-			if got, want := string(r.Value), "value of "+key; got != want {
-				t.Errorf("got %q, want %q", got, want)
-			}
+			last[place] = string(r.Value)
 			if !r.Timestamp.Equal(at) {
 				t.Errorf("got time %s, want %s", r.Timestamp, at)
 			}
 		})
 	}
-	used := map[int32]bool{}
-	for _, n := range partition {
-		used[n] = true
-	}
-	if len(used) != 3 {
-		t.Errorf("the keys went to %d partitions, want 3", len(used))
+	if len(last) < 4 {
+		t.Errorf("the keys went to %d partitions, want several of both topics", len(last))
 	}
 }
 
-func TestErrorsNameTheLog(t *testing.T) {
+// TestSendWaits: for a broker, and for a topic.
+func TestSendWaits(t *testing.T) {
 	t.Parallel()
-	_, err := Open(t.Context(), Config{Brokers: []string{"127.0.0.1:1"}, ConnectTimeout: 200 * time.Millisecond})
-	if err == nil || !strings.Contains(err.Error(), "kafka://127.0.0.1:1") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("got %v, want one line that names the log", err)
+	record := []Record{{Topic: "new", Key: []byte("k"), Value: []byte("v"), TimestampMicros: 1_600_000_000_000_000}}
+	away := open(t, Config{Brokers: []string{"127.0.0.1:1"}, CloseTimeout: 100 * time.Millisecond})
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := away.Send(ctx, record); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("got %v, want one that names the log and the time that is over", err)
 	}
-	if err := (Config{Linger: -1}).Validate(); err == nil ||
-		!strings.Contains(err.Error(), "brokers:") || !strings.Contains(err.Error(), "linger:") {
+	if err := away.Ready(ctx); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want one line", err)
+	}
+
+	brokers := cluster(t)
+	p := open(t, Config{Brokers: brokers})
+	sent := make(chan error, 1)
+	go func() { sent <- p.Send(t.Context(), record) }()
+	select {
+	case err := <-sent:
+		t.Errorf("without the topic: got %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	admin, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if _, err := kadm.NewClient(admin).CreateTopic(t.Context(), 1, 1, nil, "new"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-sent:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the topic is there, and the record is not")
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	err := Config{Linger: -1}.Validate()
+	if err == nil || !strings.Contains(err.Error(), "brokers:") || !strings.Contains(err.Error(), "linger:") {
 		t.Errorf("got %v, want both problems", err)
 	}
-	p := open(t, Config{Brokers: cluster(t), Topic: "nosuch", CloseTimeout: 100 * time.Millisecond})
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if err := p.Append(ctx, []byte("k"), []byte("v"), 1); err == nil || !strings.Contains(err.Error(), "nosuch") {
-		t.Errorf("got %v, want an error that names the topic", err)
-	}
 }
 
-// TestBufferIsBounded: with the broker's answers missing, appends beyond the buffer fail at once.
-func TestBufferIsBounded(t *testing.T) {
-	t.Parallel()
-	p := open(t, Config{Brokers: cluster(t), BufferedMax: 2, Linger: time.Minute, CloseTimeout: time.Second})
-	ctx, cancel := context.WithCancel(t.Context())
-	var group sync.WaitGroup
-	failed := make(chan error, 3)
-	for range 3 {
-		group.Go(func() { failed <- p.Append(ctx, []byte("k"), []byte("v"), 1) })
-	}
-	if err := <-failed; err == nil || ctx.Err() != nil {
-		t.Errorf("got %v, want one append to be refused", err)
-	}
-	cancel()
-	group.Wait()
-}
-
-func BenchmarkAppend(b *testing.B) {
+func BenchmarkSend(b *testing.B) {
 	p := open(b, Config{Brokers: cluster(b)})
-	value := make([]byte, 220)
-	b.SetParallelism(64)
+	batch := make([]Record, 4096)
+	for i := range batch {
+		batch[i] = Record{Topic: "clicks", Key: fmt.Appendf(nil, "key-%d", i), Value: make([]byte, 220), TimestampMicros: 1_600_000_000_000_000}
+	}
 	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if err := p.Append(context.Background(), []byte("key"), value, 1_600_000_000_000_000); err != nil {
-				b.Fatal(err)
-			}
+	for b.Loop() {
+		if err := p.Send(context.Background(), batch); err != nil {
+			b.Fatal(err)
 		}
-	})
+	}
+	b.ReportMetric(float64(b.N)*float64(len(batch))/b.Elapsed().Seconds(), "records/s")
 }

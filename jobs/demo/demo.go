@@ -163,7 +163,7 @@ type demo struct {
 func (d *demo) clicks(ctx context.Context) error {
 	listening, address := standalone.Listen()
 	jobs := d.stack.Start(ctx, standalone.Config{
-		Gateway: gateway.Config{Listen: "127.0.0.1:0", CountryHeader: generate.DefaultCountryHeader},
+		Gateway: standalone.ForTrial(gateway.Config{Listen: "127.0.0.1:0", CountryHeader: generate.DefaultCountryHeader}),
 		Stream:  d.stream(),
 		Archive: archive.Config{Policy: d.cfg.Policy, FlushInterval: 10 * time.Second},
 	}, standalone.Deps{Logger: d.deps.Logger, Listening: listening})

@@ -1,6 +1,11 @@
 package gateway
 
-import "bytes"
+import (
+	"strings"
+	"sync"
+
+	"github.com/medama-io/go-useragent"
+)
 
 // The device types that deviceType tells apart.
 const (
@@ -10,27 +15,31 @@ const (
 	deviceTablet  = "tablet"
 )
 
-// deviceRules is read from the top; the first text found in the user agent decides. It is the rule
-// that browser makers recommend: "Mobi" is a phone, an Android without it is a tablet. It is part of
-// the key of a row, so it is short, fixed and free of a database that changes with its version.
-var deviceRules = []struct{ text, device string }{
-	{"bot/", deviceBot}, {"Bot/", deviceBot}, {"bot;", deviceBot}, {"Bot;", deviceBot}, {"Googlebot", deviceBot},
-	{"spider", deviceBot}, {"crawler", deviceBot}, {"facebookexternalhit", deviceBot},
-	{"iPad", deviceTablet}, {"Tablet", deviceTablet}, {"Kindle", deviceTablet}, {"Silk/", deviceTablet},
-	{"Mobi", deviceMobile}, {"iPhone", deviceMobile}, {"iPod", deviceMobile},
-	{"Android", deviceTablet},
-}
+// deviceVersion names what decides: the device is part of the key of a row, so a change of it is one
+// that should be seen. A test compares it with go.mod.
+const deviceVersion = "medama-io/go-useragent v1.2.5"
+
+// parser is loaded at first use, in some 50 ms.
+var parser = sync.OnceValue(useragent.NewParser)
 
 // deviceType names the kind of device of a user agent; empty for an empty one, deviceDesktop for one
-// that no rule knows.
-func deviceType(userAgent []byte) string {
-	if len(userAgent) == 0 {
+// that the library does not know.
+func deviceType(userAgent string) string {
+	if userAgent == "" {
 		return ""
 	}
-	for _, r := range deviceRules {
-		if bytes.Contains(userAgent, []byte(r.text)) {
-			return r.device
+	agent := parser().Parse(userAgent)
+	switch {
+	case agent.IsBot() || strings.Contains(userAgent, "bot/"):
+		return deviceBot
+	case agent.IsTablet():
+		return deviceTablet
+	case agent.IsMobile():
+		// Browser makers' rule, which the library leaves out: an Android without "Mobi" is a tablet.
+		if strings.Contains(userAgent, "Android") && !strings.Contains(userAgent, "Mobi") {
+			return deviceTablet
 		}
+		return deviceMobile
 	}
 	return deviceDesktop
 }

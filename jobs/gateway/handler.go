@@ -3,22 +3,30 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"log/slog"
+	"errors"
+	"io"
 	"net/http"
 	"net/netip"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/clickledger/clickledger/internal/signedurl"
 	"github.com/clickledger/clickledger/schemas"
 )
 
 const (
-	clicksPath = "/api/v1/clicks"
-	healthPath = "/healthz"
-	readyPath  = "/readyz"
+	clicksPath      = "/api/v1/clicks"
+	impressionsPath = "/api/v1/impressions"
+	healthPath      = "/healthz"
+	readyPath       = "/readyz"
+	metricsPath     = "/metrics"
 
-	readyTimeout      = 2 * time.Second
 	retryAfterSeconds = "1"
 )
 
@@ -27,26 +35,56 @@ var (
 	noCache    = []string{"no-cache, no-store, must-revalidate"}
 	retryAfter = []string{retryAfterSeconds}
 	noContent  = []string{"0"}
+	gifType    = []string{"image/gif"}
+	gifLength  = []string{strconv.Itoa(len(pixel))}
 )
 
+// pixel is a transparent GIF of one pixel.
+const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00" +
+	"\x01\x00\x01\x00\x00\x02\x02D\x01\x00;"
+
+// appender is the write-ahead log. The payload is the caller's again when Append returns.
+type appender interface {
+	Append(ctx context.Context, payload []byte) error
+	Writable() error
+}
+
 type handler struct {
-	cfg    Config
-	deps   Deps
-	hosts  allowedHosts
-	counts counts
+	cfg     Config
+	deps    Deps
+	log     appender
+	hosts   allowedHosts
+	limiter *limiter
+	metrics *metrics
+	scrape  http.Handler // nil where another address answers /metrics
+	counts  counts
 
 	draining atomic.Bool
-	// down is set while the log does not acknowledge; its changes are logged, not every request.
+	// down is set while nothing can be recorded; its changes are logged, not every request.
 	down atomic.Bool
 }
 
-func newHandler(cfg Config, deps Deps) *handler {
-	return &handler{cfg: cfg, deps: deps, hosts: newAllowedHosts(cfg.RedirectHosts)}
+func newHandler(cfg Config, deps Deps, log appender, m *metrics) *handler {
+	h := &handler{cfg: cfg, deps: deps, log: log, hosts: newAllowedHosts(cfg.RedirectHosts),
+		limiter: newLimiter(cfg.ClientRate, cfg.TrustedProxies), metrics: m}
+	if cfg.MetricsListen == "" {
+		h.scrape = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	}
+	return h
+}
+
+// route is what differs between clicks and impressions.
+type route struct {
+	path, idName string
+	topic        byte
+	counters     map[int]prometheus.Counter
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Path {
-	case clicksPath, healthPath, readyPath:
+	path := r.URL.Path
+	switch {
+	case path == clicksPath || path == impressionsPath || path == healthPath || path == readyPath:
+	case path == metricsPath && h.scrape != nil:
 	default:
 		http.NotFound(w, r)
 		return
@@ -57,43 +95,53 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET", http.StatusMethodNotAllowed)
 		return
 	}
-	switch r.URL.Path {
+	switch path {
 	case clicksPath:
-		h.click(w, r)
+		h.record(w, r, route{clicksPath, "click_id", entryClick, h.metrics.clicks})
+	case impressionsPath:
+		h.record(w, r, route{impressionsPath, "impression_id", entryImpression, h.metrics.impressions})
 	case readyPath:
-		h.ready(w, r)
+		h.ready(w)
+	case metricsPath:
+		h.scrape.ServeHTTP(w, r)
 	default:
 		answer(w, http.StatusOK, "ok\n")
 	}
 }
 
-// click records one click and redirects. The answer 302 is given only after the log acknowledged the
-// record. A click whose fields are bad is recorded and redirected all the same: it becomes a dead
-// letter with its reason. Only a redirect_url that cannot be followed is refused.
-func (h *handler) click(w http.ResponseWriter, r *http.Request) {
+// refusal is an answer to a request that is not recorded.
+type refusal struct {
+	code int
+	text string
+}
+
+// record records a click or an impression. The answer is given only when the record is on the disk.
+// One whose fields are bad is recorded all the same: it becomes a dead letter with its reason. What
+// is refused is what was not signed or leads where it must not, and what is too much.
+func (h *handler) record(w http.ResponseWriter, r *http.Request, to route) {
+	began := time.Now()
 	w.Header()["Cache-Control"] = noCache
-	if len(r.RequestURI) > h.cfg.URLBytesMax {
-		h.counts.refused.Add(1)
-		answer(w, http.StatusRequestURITooLong, "the URL is too long\n")
+	p, target, refused := h.admit(r, to)
+	if refused.code != 0 {
+		h.refuse(w, to, refused)
 		return
 	}
-	p := parseQuery(r.URL.RawQuery)
-	target, err := location(p.redirectURL, h.hosts)
-	if err != nil {
-		h.counts.refused.Add(1)
-		answer(w, http.StatusBadRequest, err.Error()+"\n")
+	if err := h.append(r.Context(), &p.click, to); err != nil {
+		h.refuse(w, to, refusal{http.StatusServiceUnavailable, "it could not be recorded, try again\n"})
 		return
 	}
-	receivedAt := h.deps.Now().UnixMicro()
-	h.complete(&p.click, r, receivedAt)
-	if err := h.append(r.Context(), &p.click, receivedAt); err != nil {
-		h.counts.unavailable.Add(1)
-		w.Header()["Retry-After"] = retryAfter
-		answer(w, http.StatusServiceUnavailable, "the click could not be recorded, try again\n")
+	h.metrics.seconds.Observe(time.Since(began).Seconds())
+	header := w.Header()
+	if to.topic == entryImpression {
+		h.counts.impressions.Add(1)
+		to.counters[http.StatusOK].Inc()
+		header["Content-Type"], header["Content-Length"] = gifType, gifLength
+		w.WriteHeader(http.StatusOK)
+		_, _ = io.WriteString(w, pixel) // the peer may be gone, which is its own affair
 		return
 	}
 	h.counts.redirected.Add(1)
-	header := w.Header()
+	to.counters[http.StatusFound].Inc()
 	header["Location"] = []string{target}
 	header["Content-Length"] = noContent
 	if id := cookieValue(p.click.UserID); id != "" {
@@ -103,53 +151,113 @@ func (h *handler) click(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusFound)
 }
 
+// admit says what is to be recorded and where to redirect, or why not.
+func (h *handler) admit(r *http.Request, to route) (p parameters, target string, refused refusal) {
+	if len(r.RequestURI) > h.cfg.URLBytesMax {
+		return p, "", refusal{http.StatusRequestURITooLong, "the URL is too long\n"}
+	}
+	now := h.deps.Now()
+	from := clientOf(r, h.cfg.TrustedProxies)
+	if !h.limiter.allow(from.addr, now) {
+		return p, "", refusal{http.StatusTooManyRequests, "too many requests\n"}
+	}
+	if h.cfg.Keys != nil {
+		switch _, err := h.cfg.Keys.Check(to.path, r.URL.RawQuery, now); {
+		case errors.Is(err, signedurl.ErrTwice) || errors.Is(err, signedurl.ErrEscape):
+			return p, "", refusal{http.StatusBadRequest, err.Error() + "\n"}
+		case err != nil:
+			return p, "", refusal{http.StatusForbidden, err.Error() + "\n"}
+		}
+	}
+	p = parseQuery(r.URL.RawQuery, to.idName)
+	if to.topic == entryClick {
+		var err error
+		if target, err = location(p.redirectURL, h.hosts); err != nil {
+			return p, "", refusal{http.StatusBadRequest, err.Error() + "\n"}
+		}
+	} else {
+		p.click.CostPerClick = 0 // an impression has none
+	}
+	if !p.isTimed && (h.cfg.Keys != nil || to.topic == entryImpression) {
+		p.click.Timestamp = now.UnixMicro() // a URL that was made for many, or long ago
+	}
+	h.complete(&p.click, r, from, now.UnixMicro())
+	return p, target, refusal{}
+}
+
+func (h *handler) refuse(w http.ResponseWriter, to route, why refusal) {
+	to.counters[why.code].Inc()
+	switch why.code {
+	case http.StatusServiceUnavailable:
+		h.counts.unavailable.Add(1)
+		w.Header()["Retry-After"] = retryAfter
+	case http.StatusTooManyRequests:
+		h.counts.limited.Add(1)
+		w.Header()["Retry-After"] = retryAfter
+	default:
+		h.counts.refused.Add(1)
+	}
+	answer(w, why.code, why.text)
+}
+
 // complete fills in what the URL does not hold.
-func (h *handler) complete(c *schemas.RawClick, r *http.Request, receivedAtMicros int64) {
+func (h *handler) complete(c *schemas.RawClick, r *http.Request, from client, receivedAtMicros int64) {
 	c.UserAgent = headerText(r.Header["User-Agent"])
 	c.Referrer = headerText(r.Header["Referer"])
 	c.ReceivedAt = receivedAtMicros
-	c.DeviceType = []byte(deviceType(c.UserAgent))
-	if h.cfg.CountryHeader != "" {
+	if h.cfg.Device == DeviceUserAgent {
+		c.DeviceType = []byte(deviceType(string(c.UserAgent)))
+	}
+	if (len(c.IPAddress) == 0 || h.cfg.IgnoreIPParameter) && from.addr.IsValid() {
+		c.IPAddress = []byte(from.addr.String())
+	}
+	if h.cfg.CountryHeader != "" && from.behind {
 		c.CountryCode = countryCode(r.Header[h.cfg.CountryHeader])
 	}
-	if len(c.IPAddress) == 0 {
-		if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-			c.IPAddress = []byte(peer.Addr().WithZone("").Unmap().String())
+	if len(c.CountryCode) == 0 && h.deps.Countries != nil {
+		if addr, err := netip.ParseAddr(string(c.IPAddress)); err == nil {
+			c.CountryCode = []byte(h.deps.Countries.Country(addr))
 		}
 	}
 }
 
-// append writes the click to the log. A browser that hangs up does not take its click back.
-func (h *handler) append(ctx context.Context, c *schemas.RawClick, receivedAtMicros int64) error {
+// entries holds buffers for what is written to the log.
+var entries = sync.Pool{New: func() any { return new([]byte) }}
+
+// append writes the record to the log. A browser that hangs up does not take its click back.
+func (h *handler) append(ctx context.Context, c *schemas.RawClick, to route) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.cfg.AppendTimeout)
 	defer cancel()
-	key := h.cfg.Key.AppendTo(nil, c, h.cfg.Salts)
-	value := c.AppendTo(make([]byte, 0, 128+len(c.UserAgent)+len(c.Referrer)+len(c.UserID)))
-	err := h.deps.Appender.Append(ctx, key, value, receivedAtMicros)
+	kind := h.cfg.Key
+	if to.topic == entryImpression {
+		kind = schemas.KeyClickID
+	}
+	var keyBuf [128]byte
+	key := kind.AppendTo(keyBuf[:0], c, h.cfg.Salts)
+	buf, _ := entries.Get().(*[]byte)
+	defer entries.Put(buf)
+	*buf = c.AppendTo(append(appendEntryHead((*buf)[:0], to.topic, c.ReceivedAt, len(key)), key...))
+	err := h.log.Append(ctx, *buf)
 	if down := err != nil; h.down.Load() != down && h.down.CompareAndSwap(!down, down) {
 		if down {
-			h.deps.Logger.Warn("clicks are refused with 503", slog.String("error", err.Error()))
+			h.deps.Logger.Error("clicks are refused with 503", "job", "gateway", "error", err.Error())
 		} else {
-			h.deps.Logger.Info("clicks are accepted again")
+			h.deps.Logger.Info("clicks are accepted again", "job", "gateway")
 		}
 	}
 	return err
 }
 
-func (h *handler) ready(w http.ResponseWriter, r *http.Request) {
-	if h.draining.Load() {
+// ready says whether clicks can be recorded now. Kafka's absence is no reason to be out of service.
+func (h *handler) ready(w http.ResponseWriter) {
+	switch {
+	case h.draining.Load():
 		answer(w, http.StatusServiceUnavailable, "stopping\n")
-		return
+	case h.log.Writable() != nil:
+		answer(w, http.StatusServiceUnavailable, "the write-ahead log is full\n")
+	default:
+		answer(w, http.StatusOK, "ready\n")
 	}
-	if h.deps.Ready != nil {
-		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
-		defer cancel()
-		if err := h.deps.Ready(ctx); err != nil {
-			answer(w, http.StatusServiceUnavailable, "the log does not answer\n")
-			return
-		}
-	}
-	answer(w, http.StatusOK, "ready\n")
 }
 
 func answer(w http.ResponseWriter, status int, text string) {

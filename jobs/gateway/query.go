@@ -8,17 +8,19 @@ import (
 	"github.com/clickledger/clickledger/schemas"
 )
 
-// parameters are those of a click's URL, decoded.
+// parameters are those of a URL, decoded.
 type parameters struct {
 	click       schemas.RawClick // without what comes from headers, the socket and the clock
+	idName      string           // of the parameter that is the click_id, or the impression_id in its place
+	isTimed     bool             // there is a timestamp
 	redirectURL []byte
 }
 
-// parseQuery reads the query of a click's URL. Nothing in it is an error, so that no click is lost:
+// parseQuery reads the query of a URL; idName is the parameter with the id. Nothing in it is an error, so that no click is lost:
 // an escape that is broken stays as it is written, of a parameter given twice the first counts, and
 // others are ignored. A cost or a timestamp that is not a number becomes one that readers refuse.
-func parseQuery(query string) parameters {
-	var p parameters
+func parseQuery(query, idName string) parameters {
+	p := parameters{idName: idName}
 	var cost, timestamp []byte
 	buf := make([]byte, 0, len(query))
 	for len(query) > 0 {
@@ -41,20 +43,20 @@ func parseQuery(query string) parameters {
 		*field = buf[from:len(buf):len(buf)]
 	}
 	p.click.CostPerClick = parseCost(cost)
-	p.click.Timestamp = parseTimestamp(timestamp)
+	p.click.Timestamp, p.isTimed = parseTimestamp(timestamp), timestamp != nil
 	return p
 }
 
 func (p *parameters) field(name string, cost, timestamp *[]byte) *[]byte {
 	switch name {
+	case p.idName:
+		return &p.click.ClickID
 	case "ad_id":
 		return &p.click.AdID
 	case "advertiser_id":
 		return &p.click.AdvertiserID
 	case "campaign_id":
 		return &p.click.CampaignID
-	case "click_id":
-		return &p.click.ClickID
 	case "user_id":
 		return &p.click.UserID
 	case "ip_address":

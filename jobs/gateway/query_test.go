@@ -8,9 +8,9 @@ import (
 
 func TestParseQuery(t *testing.T) {
 	t.Parallel()
-	p := parseQuery("ad_id=ad_1&advertiser_id=adv_1&campaign_id=cmp_1&click_id=clk%5F1&user_id=a+b&cost_per_click=0.45" +
-		"&ip_address=2001%3Adb8%3A%3A1&timestamp=1782236500&redirect_url=https%3a%2f%2fa.example%2F&other=1" +
-		"&ad_id=ad_2&%zz&&=&user_id")
+	p := parseQuery("ad_id=ad_1&advertiser_id=adv_1&campaign_id=cmp_1&click_id=clk%5F1&user_id=a+b&cost_per_click=0.45"+
+		"&ip_address=2001%3Adb8%3A%3A1&timestamp=1782236500&redirect_url=https%3a%2f%2fa.example%2F&other=1"+
+		"&ad_id=ad_2&%zz&&=&user_id", "click_id")
 	c := &p.click
 	for _, f := range []struct{ name, got, want string }{
 		{"ad_id", string(c.AdID), "ad_1"}, {"advertiser_id", string(c.AdvertiserID), "adv_1"},
@@ -29,7 +29,7 @@ func TestParseQuery(t *testing.T) {
 
 func TestParseQueryKeepsWhatIsBroken(t *testing.T) {
 	t.Parallel()
-	p := parseQuery("click_id=a%4;b%&ad_id=%zz1&user_id=%ff;x")
+	p := parseQuery("click_id=a%4;b%&ad_id=%zz1&user_id=%ff;x", "click_id")
 	for _, f := range []struct{ got, want string }{
 		{string(p.click.ClickID), "a%4;b%"}, {string(p.click.AdID), "%zz1"}, {string(p.click.UserID), "\xff;x"},
 	} {
@@ -64,7 +64,7 @@ func TestParseNumbers(t *testing.T) {
 func FuzzParseQuery(f *testing.F) {
 	f.Add("click_id=a+b%20&ad_id=%ff&user_id")
 	f.Fuzz(func(t *testing.T, query string) {
-		p := parseQuery(query)
+		p := parseQuery(query, "click_id")
 		values, err := url.ParseQuery(query)
 		if err != nil {
 			return

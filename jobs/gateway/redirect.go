@@ -14,7 +14,8 @@ var (
 	errHostRedirect = errors.New("redirect_url leads to a host that is not allowed")
 )
 
-// allowedHosts is the list of hosts that a redirect may lead to; empty allows every host.
+// allowedHosts is the list of hosts that a redirect may lead to; empty, as only signed URLs permit, it
+// allows every host.
 type allowedHosts struct {
 	exact  map[string]bool
 	suffix []string

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/clickledger/clickledger/internal/embedkafka"
 	"github.com/clickledger/clickledger/internal/gatewaykafka"
 	"github.com/clickledger/clickledger/internal/kafkaio"
+	"github.com/clickledger/clickledger/internal/wal"
 	"github.com/clickledger/clickledger/schemas"
 )
 
@@ -21,8 +23,12 @@ import (
 func broker(t *testing.T) (*embedkafka.Server, *gatewaykafka.Producer) {
 	t.Helper()
 	srv := start(t, embedkafka.Config{Dir: t.TempDir(), Partitions: 3})
-	producer, err := gatewaykafka.Open(t.Context(), gatewaykafka.Config{
-		Brokers: []string{srv.Addr()}, CloseTimeout: 100 * time.Millisecond})
+	return srv, producerOf(t, srv.Addr())
+}
+
+func producerOf(t *testing.T, addr string) *gatewaykafka.Producer {
+	t.Helper()
+	producer, err := gatewaykafka.Open(gatewaykafka.Config{Brokers: []string{addr}, CloseTimeout: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +37,7 @@ func broker(t *testing.T) (*embedkafka.Server, *gatewaykafka.Producer) {
 			t.Error(err)
 		}
 	})
-	return srv, producer
+	return producer
 }
 
 func start(t *testing.T, cfg embedkafka.Config) *embedkafka.Server {
@@ -48,8 +54,13 @@ func start(t *testing.T, cfg embedkafka.Config) *embedkafka.Server {
 	return srv
 }
 
-// records reads everything that is in the topic.
+// records reads everything that is in the topic of clicks.
 func records(t *testing.T, srv *embedkafka.Server) []schemas.Record {
+	t.Helper()
+	return recordsOf(t, srv, schemas.TopicClicks, 3)
+}
+
+func recordsOf(t *testing.T, srv *embedkafka.Server, topic string, partitions int32) []schemas.Record {
 	t.Helper()
 	client, err := kafkaio.Connect(t.Context(), []string{srv.Addr()}, kafkaio.Options{})
 	if err != nil {
@@ -57,12 +68,12 @@ func records(t *testing.T, srv *embedkafka.Server) []schemas.Record {
 	}
 	defer client.Close()
 	var all []schemas.Record
-	for partition := range int32(3) {
-		_, end, err := client.Offsets(t.Context(), schemas.TopicClicks, partition)
+	for partition := range partitions {
+		_, end, err := client.Offsets(t.Context(), topic, partition)
 		if err != nil {
 			t.Fatal(err)
 		}
-		reader := client.OpenPartition(schemas.TopicClicks, partition, 0)
+		reader := client.OpenPartition(topic, partition, 0)
 		for reader.Offset() < end {
 			recs, _, err := reader.Fetch(t.Context(), kafkaio.FetchLimits{MaxWait: time.Second})
 			if err != nil {
@@ -84,6 +95,12 @@ func running(t *testing.T, cfg Config, deps Deps) (string, func() Result) {
 	listening, done := make(chan net.Addr, 1), make(chan struct{})
 	deps.Listening = func(addr net.Addr) { listening <- addr }
 	cfg.Listen = "127.0.0.1:0"
+	if cfg.WAL.Dir == "" {
+		cfg.WAL.Dir = t.TempDir()
+	}
+	if cfg.Keys == nil && cfg.RedirectHosts == nil {
+		cfg.RedirectHosts = anyHost
+	}
 	var result Result
 	var err error
 	go func() {
@@ -114,7 +131,7 @@ var noRedirects = func(*http.Request, []*http.Request) error { return http.ErrUs
 func TestEveryRedirectIsInTheLog(t *testing.T) {
 	t.Parallel()
 	srv, producer := broker(t)
-	base, stop := running(t, Config{}, Deps{Appender: producer, Ready: producer.Ready})
+	base, stop := running(t, Config{}, Deps{Producer: producer})
 	client := &http.Client{CheckRedirect: noRedirects, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	const workers, each = 16, 60
 	var group sync.WaitGroup
@@ -136,7 +153,7 @@ func TestEveryRedirectIsInTheLog(t *testing.T) {
 	}
 	group.Wait()
 	client.CloseIdleConnections()
-	if got := stop(); got != (Result{Redirected: workers * each}) {
+	if got := stop(); got != (Result{Redirected: workers * each, Shipped: workers * each}) {
 		t.Errorf("got %+v", got)
 	}
 	seen := map[string]int{}
@@ -155,11 +172,12 @@ func TestEveryRedirectIsInTheLog(t *testing.T) {
 	}
 }
 
-// TestBrokerAway takes a real broker away and brings it back.
+// TestBrokerAway takes a real broker away and brings it back: clicks are taken all the same, and come
+// to the log in their order.
 func TestBrokerAway(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	srv := start(t, embedkafka.Config{Dir: dir, Partitions: 3})
+	srv := start(t, embedkafka.Config{Dir: dir, Partitions: 1})
 	_, portText, err := net.SplitHostPort(srv.Addr())
 	if err != nil {
 		t.Fatal(err)
@@ -168,63 +186,88 @@ func TestBrokerAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	producer, err := gatewaykafka.Open(t.Context(), gatewaykafka.Config{Brokers: []string{srv.Addr()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := producer.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	base, stop := running(t, Config{AppendTimeout: 300 * time.Millisecond},
-		Deps{Appender: producer, Ready: producer.Ready})
+	base, stop := running(t, Config{}, Deps{Producer: producerOf(t, srv.Addr())})
 	client := &http.Client{CheckRedirect: noRedirects}
 	defer client.CloseIdleConnections()
-	status := func(path string) (int, http.Header) {
+	status := func(path string) int {
 		resp, err := client.Get(base + path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		return resp.StatusCode, resp.Header
+		return resp.StatusCode
 	}
-	for path, want := range map[string]int{"/api/v1/clicks?" + lessonQuery: 302, "/healthz": 200, "/readyz": 200} {
-		if got, _ := status(path); got != want {
-			t.Errorf("%s: got %d, want %d", path, got, want)
+	const before, away, after = 20, 200, 20
+	sent := 0
+	click := func(n int) {
+		for range n {
+			if got := status(fmt.Sprintf("/api/v1/clicks?click_id=c-%04d&redirect_url=https://a.example/", sent)); got != http.StatusFound {
+				t.Fatalf("got %d, want 302", got)
+			}
+			sent++
 		}
 	}
+	click(before)
 	if err := srv.Close(); err != nil {
 		t.Fatal(err)
 	}
-	got, header := status("/api/v1/clicks?" + lessonQuery)
-	if got != http.StatusServiceUnavailable || header.Get("Retry-After") != "1" ||
-		header.Get("Location") != "" || header.Get("Set-Cookie") != "" {
-		t.Errorf("got %d with %v, want 503 with Retry-After alone", got, header)
-	}
-	for path, want := range map[string]int{"/healthz": 200, "/readyz": 503} {
-		if got, _ := status(path); got != want {
-			t.Errorf("without a broker, %s: got %d, want %d", path, got, want)
+	click(away)
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if got := status(path); got != http.StatusOK {
+			t.Errorf("without a broker, %s: got %d, want 200", path, got)
 		}
 	}
-	start(t, embedkafka.Config{Dir: dir, Port: port, Partitions: 3})
-	refused := int64(1)
-	for got, _ := status("/api/v1/clicks?" + lessonQuery); got != 302; refused++ {
-		if refused > 100 {
-			t.Fatal("the broker is back, and clicks are refused all the same")
-		}
-		got, _ = status("/api/v1/clicks?" + lessonQuery)
+	srv = start(t, embedkafka.Config{Dir: dir, Port: port, Partitions: 1})
+	click(after)
+	if got := stop(); got != (Result{Redirected: int64(sent), Shipped: int64(sent)}) {
+		t.Errorf("got %+v, want %d redirected and shipped", got, sent)
 	}
-	if got := stop(); got != (Result{Redirected: 2, Unavailable: refused}) {
+	next := 0
+	for _, r := range recordsOf(t, srv, schemas.TopicClicks, 1) {
+		if want := fmt.Sprintf("c-%04d", next); string(r.Key) == want {
+			next++
+		} else if string(r.Key) > want {
+			t.Fatalf("%s came before %s", r.Key, want)
+		}
+	}
+	if next != sent {
+		t.Errorf("the log holds %d clicks in order, want %d", next, sent)
+	}
+}
+
+// TestNoBrokerAtAll: a gateway starts, takes clicks and ends without Kafka; the next one ships them.
+func TestNoBrokerAtAll(t *testing.T) {
+	t.Parallel()
+	cfg := Config{DrainTimeout: 50 * time.Millisecond}
+	cfg.WAL.Dir = t.TempDir()
+	base, stop := running(t, cfg, Deps{Producer: producerOf(t, "127.0.0.1:1")})
+	client := &http.Client{CheckRedirect: noRedirects}
+	for i := range 5 {
+		resp, err := client.Get(fmt.Sprintf("%s/api/v1/clicks?click_id=c-%d&redirect_url=https://a.example/", base, i))
+		if err != nil || resp.StatusCode != http.StatusFound {
+			t.Fatalf("got %v, %v", resp, err)
+		}
+		_ = resp.Body.Close()
+	}
+	client.CloseIdleConnections()
+	if got := stop(); got != (Result{Redirected: 5, Pending: 5}) {
 		t.Errorf("got %+v", got)
+	}
+	srv, producer := broker(t)
+	_, stop = running(t, Config{WAL: wal.Config{Dir: cfg.WAL.Dir}}, Deps{Producer: producer})
+	if got := stop(); got != (Result{Shipped: 5}) {
+		t.Errorf("the next run: got %+v", got)
+	}
+	if got := records(t, srv); len(got) != 5 {
+		t.Errorf("got %d records, want 5", len(got))
 	}
 }
 
 // slow acknowledges when it is told to.
 type slow struct{ entered, release chan struct{} }
 
-func (s slow) Append(ctx context.Context, _, _ []byte, _ int64) error {
-	close(s.entered)
+func (s slow) Send(ctx context.Context, _ []gatewaykafka.Record) error {
+	s.entered <- struct{}{}
 	select {
 	case <-s.release:
 		return nil
@@ -233,28 +276,59 @@ func (s slow) Append(ctx context.Context, _, _ []byte, _ int64) error {
 	}
 }
 
-func TestStopAnswersWhatIsUnderWay(t *testing.T) {
+// TestStopShipsWhatIsRecorded: a gateway that is told to stop waits for Kafka's acknowledgement.
+func TestStopShipsWhatIsRecorded(t *testing.T) {
 	t.Parallel()
-	s := slow{make(chan struct{}), make(chan struct{})}
-	base, stop := running(t, Config{}, Deps{Appender: s})
-	answered := make(chan int, 1)
-	go func() {
-		resp, err := (&http.Client{CheckRedirect: noRedirects}).Get(base + "/api/v1/clicks?" + lessonQuery)
-		if err != nil {
-			answered <- 0
-			return
-		}
-		_ = resp.Body.Close()
-		answered <- resp.StatusCode
-	}()
+	s := slow{make(chan struct{}, 1), make(chan struct{})}
+	base, stop := running(t, Config{}, Deps{Producer: s})
+	client := &http.Client{CheckRedirect: noRedirects}
+	resp, err := client.Get(base + "/api/v1/clicks?" + lessonQuery)
+	if err != nil || resp.StatusCode != http.StatusFound {
+		t.Fatalf("got %v, %v, want 302 before Kafka has it", resp, err)
+	}
+	_ = resp.Body.Close()
+	client.CloseIdleConnections()
 	<-s.entered
 	stopped := make(chan Result, 1)
 	go func() { stopped <- stop() }()
-	close(s.release)
-	if got := <-answered; got != http.StatusFound {
-		t.Errorf("got %d, want 302", got)
+	select {
+	case got := <-stopped:
+		t.Errorf("stopped before the acknowledgement: %+v", got)
+	case <-time.After(100 * time.Millisecond):
 	}
-	if got := <-stopped; got.Redirected != 1 {
+	close(s.release)
+	if got := <-stopped; got != (Result{Redirected: 1, Shipped: 1}) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// failing refuses a few times.
+type failing struct {
+	left int
+	sent []gatewaykafka.Record
+}
+
+func (f *failing) Send(_ context.Context, records []gatewaykafka.Record) error {
+	if f.left--; f.left >= 0 {
+		return errors.New("fatal")
+	}
+	f.sent = append(f.sent, records...)
+	return nil
+}
+
+// TestShipsAgainAfterAnError: whatever the producer says, nothing is left out.
+func TestShipsAgainAfterAnError(t *testing.T) {
+	t.Parallel()
+	f := &failing{left: 2}
+	base, stop := running(t, Config{}, Deps{Producer: f})
+	for range 3 {
+		resp, err := (&http.Client{CheckRedirect: noRedirects}).Get(base + "/api/v1/clicks?" + lessonQuery)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+	if got := stop(); got.Shipped != 3 || len(f.sent) != 3 {
+		t.Errorf("got %+v, %d sent", got, len(f.sent))
 	}
 }

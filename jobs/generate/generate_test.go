@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"github.com/clickledger/clickledger/internal/gatewaykafka"
 	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/internal/loadgen"
+	"github.com/clickledger/clickledger/internal/wal"
 	"github.com/clickledger/clickledger/jobs/gateway"
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
@@ -151,15 +153,18 @@ func compare(t *testing.T, cfg Config, got []schemas.Record) {
 // startGateway runs a gateway over the broker until the test ends.
 func startGateway(t testing.TB, k kafka) string {
 	t.Helper()
-	producer, err := gatewaykafka.Open(context.Background(), gatewaykafka.Config{Brokers: []string{k.Addr()}})
+	producer, err := gatewaykafka.Open(gatewaykafka.Config{Brokers: []string{k.Addr()}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	listening, done := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
-		_, err := gateway.Run(ctx, gateway.Config{Listen: "127.0.0.1:0", CountryHeader: DefaultCountryHeader},
-			gateway.Deps{Appender: producer, Ready: producer.Ready, Listening: func(a net.Addr) { listening <- a }})
+		_, err := gateway.Run(ctx, gateway.Config{Listen: "127.0.0.1:0", CountryHeader: DefaultCountryHeader,
+			WAL: wal.Config{Dir: dir}, RedirectHosts: []string{"*.example"},
+			TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+			gateway.Deps{Producer: producer, Listening: func(a net.Addr) { listening <- a }})
 		done <- err
 	}()
 	t.Cleanup(func() {

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/clickledger/clickledger/internal/gatewaykafka"
+	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/jobs/archive"
 	"github.com/clickledger/clickledger/jobs/gateway"
 	"github.com/clickledger/clickledger/jobs/stream"
@@ -24,9 +27,25 @@ type Config struct {
 	Archive archive.Config
 }
 
+// ForTrial lets a gateway on this machine take the clicks of generate, and nothing that leads to the
+// real world: redirects lead to hosts below example, a name that nobody can own, and clients on this
+// machine count as trusted proxies, whose country header is believed and whose rate has no limit. What
+// is configured stays as it is.
+func ForTrial(c gateway.Config) gateway.Config {
+	if c.Keys == nil && len(c.RedirectHosts) == 0 {
+		c.RedirectHosts = []string{"*.example"}
+	}
+	if len(c.TrustedProxies) == 0 {
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
+	return c
+}
+
 // Deps are what the jobs work with.
 type Deps struct {
 	Logger *slog.Logger
+	// Countries tells the gateway countries. May be nil.
+	Countries gateway.Countries
 	// Listening is called with the gateway's address once it answers. May be nil.
 	Listening func(net.Addr)
 	// Streamed is called about once a second. May be nil.
@@ -84,12 +103,18 @@ func named(job string, err error) error {
 }
 
 func (j *Jobs) runGateway(ctx context.Context) (err error) {
-	producer, err := gatewaykafka.Open(ctx, gatewaykafka.Config{Brokers: j.stack.brokers()})
+	options, err := kafkaio.ClientOptions(j.stack.brokers())
+	if err != nil {
+		return err
+	}
+	producer, err := gatewaykafka.Open(gatewaykafka.Config{Brokers: j.stack.brokers(), Client: options})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, producer.Close()) }()
-	j.result.Gateway, err = gateway.Run(ctx, j.cfg.Gateway, gateway.Deps{Appender: producer, Ready: producer.Ready,
+	cfg := j.cfg.Gateway
+	cfg.WAL.Dir = filepath.Join(j.stack.Dir, "gateway")
+	j.result.Gateway, err = gateway.Run(ctx, cfg, gateway.Deps{Producer: producer, Countries: j.deps.Countries,
 		Logger: j.deps.Logger, Listening: j.deps.Listening})
 	return err
 }
