@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -15,17 +16,21 @@ import (
 )
 
 func newBatchCommand(a *app) *cobra.Command {
-	var date, out string
-	var dryRun bool
+	f := &batchFlags{}
 	cmd := &cobra.Command{
 		Use:   "batch",
-		Short: "Run the batch layer: judge one day again, from the archive alone",
+		Short: "Run the batch layer: judge a day again, or several, from the archive alone",
 		Long: `Judges the clicks of one billing day by the same transforms as the stream, in
 bounded memory, from the Parquet files of the archive. It needs neither broker
 nor database.
 
+With --from and --to it judges every day of a period, oldest first, each as by
+itself: in --out each has a folder of its own, dt=DAY. It ends at the first day that
+fails, with exit code 1, and says where to go on; with --resume it keeps the newest
+result of a day that a run would come to again, and says so.
+
 The result is minutes.parquet, decisions.parquet, dead_letters.parquet and
-run.json: in the archive as the day's next revision, results/dt=DAY/rev=N/, or in
+run.json, the manifest with the digests of all inputs and outputs: in the archive as the day's next revision, results/dt=DAY/rev=N/, or in
 the folder --out. It is there whole or not at all, and a function of the archive
 and the policy: the same input gives the same bytes.
 
@@ -36,32 +41,51 @@ same; --exchange names a place that those workers reach as well.`,
 		Example: `  clickledger batch --archive file:///data/archive --date 2026-11-01
   clickledger batch --archive file:///data/archive --policy policy.yaml --date 2026-11-01 --out result --json
   clickledger batch --config clickledger.yaml --date 2026-11-01 --dry-run
+  clickledger batch --config clickledger.yaml --from 2026-10-01 --to 2026-10-31 --resume
   clickledger batch --config clickledger.yaml --date 2026-11-01 --runner flink --flink-parallelism 2
   clickledger batch --config clickledger.yaml --date 2026-11-01 --runner flink --flink-environment process --exchange s3://clicks/exchange`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runBatch(a, cmd, date, out, dryRun) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runBatch(a, cmd, f) },
 	}
-	addDate(cmd, &date)
-	cmd.Flags().StringVar(&out, "out", "", "`folder` for the result (default: the archive)")
+	cmd.Flags().StringVar(&f.date, "date", "", "the billing `day`, YYYY-MM-DD in UTC")
+	cmd.Flags().StringVar(&f.from, "from", "", "the first `day` of a period, in place of --date")
+	cmd.Flags().StringVar(&f.to, "to", "", "its last `day`")
+	cmd.MarkFlagsMutuallyExclusive("date", "from")
+	cmd.MarkFlagsMutuallyExclusive("date", "to")
+	cmd.MarkFlagsRequiredTogether("from", "to")
+	cmd.Flags().BoolVar(&f.resume, "resume", false, "of a period, keep results that a run would come to again")
+	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the result (default: the archive)")
 	addGroup(cmd, "batch")
 	addSettings(cmd, "flink.rest", "flink.job_service", "flink.environment", "flink.boot", "flink.worker_pool", "flink.worker_dir", "flink.parallelism")
 	addS3(cmd)
 	addGroup(cmd, "duckdb")
-	addDryRun(cmd, &dryRun)
+	addDryRun(cmd, &f.dryRun)
 	return cmd
 }
 
-func runBatch(a *app, cmd *cobra.Command, date, out string, dryRun bool) error {
-	cfg, logger, day, err := a.beginDay(cmd, date)
+// batchFlags are the flags of batch that are no settings.
+type batchFlags struct {
+	date, from, to, out string
+	resume, dryRun      bool
+}
+
+func runBatch(a *app, cmd *cobra.Command, f *batchFlags) error {
+	switch {
+	case f.from != "":
+		return runBackfill(a, cmd, f)
+	case f.date == "":
+		return &config.ExitError{Code: config.ExitUsage, Err: errors.New(`flag "date" not set, nor "from" and "to"`)}
+	}
+	cfg, logger, day, err := a.beginDay(cmd, f.date)
 	if err != nil {
 		return err
 	}
 	job := batchConfig(cfg)
-	job.Date, job.Out = day, out
+	job.Date, job.Out = day, f.out
 	if err := job.Validate(); err != nil {
 		return &config.ExitError{Code: config.ExitUsage, Err: err}
 	}
-	if dryRun {
+	if f.dryRun {
 		plan, err := batch.Explore(cmd.Context(), job)
 		if err != nil {
 			return err

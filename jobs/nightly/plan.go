@@ -132,6 +132,7 @@ func (r *run) mustJudge(ctx context.Context, day *Day) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return m.Version != r.cfg.Batch.Version || m.Result.PolicyHash != r.cfg.Batch.Policy.Hash() ||
-		len(m.Inputs) == 0 || len(r.archived.Fresh(day.date, r.cfg.Batch.Policy, m.Inputs)) > 0, nil
+	cfg := r.cfg.Batch
+	cfg.Date = day.date
+	return !r.archived.IsCurrent(cfg, m), nil
 }
