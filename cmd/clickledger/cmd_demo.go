@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -80,13 +82,25 @@ func runDemo(a *app, cmd *cobra.Command, cfg demo.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.result(report, report.Write); err != nil {
+	if err := a.result(report, func(w io.Writer) error { return errors.Join(report.Write(w), writeNext(w, report.Dir, settings)) }); err != nil {
 		return err
 	}
 	if !report.IsClean {
 		return &config.ExitError{Code: config.ExitDiscrepancies, Err: errors.New("the reconciliation is not clean: see " + report.Dir)}
 	}
 	return nil
+}
+
+// writeNext says how to see the numbers on the page. The embedded parts are started again for that.
+func writeNext(w io.Writer, dir string, cfg *config.Config) error {
+	file := filepath.Join(dir, standalone.ConfigFile)
+	serve := "clickledger standalone --dir " + dir
+	if cfg.Log != "" || cfg.Serving != "" {
+		serve = "clickledger api --config " + file
+	}
+	_, err := fmt.Fprintf(w, "dashboard     http://%s, served by: %s\n              sign in with: clickledger token --admin --config %s\n",
+		cfg.API.Listen, serve, file)
+	return err
 }
 
 // demoPlaces are the real services that are configured.

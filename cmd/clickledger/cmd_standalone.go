@@ -87,7 +87,7 @@ func runStandalone(a *app, cmd *cobra.Command, stackConfig standalone.StackConfi
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stopAPI()) }()
+	defer stopAPI()
 	jobs := stack.Start(ctx, standalone.Config{
 		Gateway: standalone.ForTrial(gatewayCfg),
 		Stream:  streamConfig(cfg, false),
