@@ -39,8 +39,13 @@ complete, the causes add up, nothing is unexplained, and an independent SQL audi
 agrees. An advertiser that fails is held and reported.
 
 With --post it then posts the bill of all others to the ledger and publishes
-final rows. It posts differences only: running it again posts nothing. With
---post --dry-run the posting is worked out and rolled back.
+final rows. It posts differences only: running it again posts nothing.
+
+With --dry-run and a ledger the posting is worked out and rolled back: who would be
+charged or credited what, against what the ledger holds. So a policy that is changed
+for the past shows its effect first: judge the days by it with batch --from --to,
+look at each with --dry-run, and then --post the adjustments. --limit is for this
+table too; --json has all.
 
 The report is written beside the batch's result as report.json, with report.html
 (charts and tables in one file) and discrepancies.parquet, which has one row for
@@ -52,7 +57,7 @@ who differs by more is held, and beyond that of all together nothing is posted.
 The exit code is 3 if the gate is shut or an advertiser is held.`,
 		Example: `  clickledger reconcile --config clickledger.yaml --date 2026-11-01
   clickledger reconcile --config clickledger.yaml --date 2026-11-01 --post --json
-  clickledger reconcile --config clickledger.yaml --date 2026-11-01 --post --dry-run
+  clickledger reconcile --config clickledger.yaml --policy new.yaml --date 2026-11-01 --dry-run
   clickledger reconcile --config clickledger.yaml --date 2026-11-01 --advertiser adv_7ba5ab3c --since 14:30 --limit 100`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runReconcile(a, cmd, f) },
@@ -62,7 +67,7 @@ The exit code is 3 if the gate is shut or an advertiser is held.`,
 	cmd.Flags().StringVar(&f.report, "report", "", "`file` for the report (default: report.json beside the batch's result)")
 	cmd.Flags().StringVar(&f.since, "since", "", "list discrepancies from this `minute` on: 15:04 of the day, UTC, or RFC 3339")
 	cmd.Flags().StringVar(&f.advertiser, "advertiser", "", "list discrepancies of this advertiser `ID` only")
-	cmd.Flags().IntVar(&f.limit, "limit", listLimit, "list at most this many discrepancies")
+	cmd.Flags().IntVar(&f.limit, "limit", listLimit, "list at most this many discrepancies, and entries of a dry run")
 	addSettings(cmd, "ledger_password_file", "serving_password_file", "ledger_currency", "batch.memory_limit", "batch.temp_dir")
 	addGroup(cmd, "reconcile")
 	addKafka(cmd)
@@ -81,13 +86,14 @@ func runReconcile(a *app, cmd *cobra.Command, f *reconcileFlags) (err error) {
 		return err
 	}
 	job := reconcileConfig(cfg)
-	job.Date, job.Post, job.DryRun = day, f.post, f.dryRun
+	needsLedger := f.post || f.dryRun && cfg.Ledger != ""
+	job.Date, job.Post, job.DryRun = day, needsLedger, f.dryRun
 	if err := f.fill(&job); err != nil {
 		return err
 	}
 	ctx := cmd.Context()
 	deps := reconcile.Deps{Logger: logger, Progress: a.line.Report}
-	if f.post {
+	if needsLedger {
 		ledger, err := openLedger(ctx, cfg)
 		if err != nil {
 			return err
@@ -105,7 +111,7 @@ func runReconcile(a *app, cmd *cobra.Command, f *reconcileFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.result(report, func(w io.Writer) error { return writeReconcile(w, report) }); err != nil {
+	if err := a.result(report, func(w io.Writer) error { return writeReconcile(w, report, f.limit) }); err != nil {
 		return err
 	}
 	return discrepancies(report)
@@ -167,7 +173,7 @@ func discrepancies(r *reconcile.Report) error {
 		r.Date, failed, r.UnexplainedClicks, len(r.HeldAdvertisers))}
 }
 
-func writeReconcile(w io.Writer, r *reconcile.Report) error {
+func writeReconcile(w io.Writer, r *reconcile.Report, limit int) error {
 	scope := "the whole day"
 	if !r.IsComplete {
 		scope = "as far as " + r.Cut.Format(time.RFC3339)
@@ -201,7 +207,37 @@ func writeReconcile(w io.Writer, r *reconcile.Report) error {
 	if err := writeGate(w, r); err != nil {
 		return err
 	}
+	if err := writePlanned(w, r, limit); err != nil {
+		return err
+	}
 	return writePosting(w, r)
+}
+
+// writePlanned lists what a dry run would post.
+func writePlanned(w io.Writer, r *reconcile.Report, limit int) error {
+	if len(r.Planned) == 0 {
+		return nil
+	}
+	fmt.Fprint(w, "\nwould be posted\n")
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(table, "  advertiser\tkind\tin the ledger\tafterwards\tamount\tclicks\tinvalid\tbooked\t\n")
+	for i := range r.Planned[:min(len(r.Planned), limit)] {
+		p := &r.Planned[i]
+		note := ""
+		if p.IsSuspense {
+			note = "to suspense"
+		}
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", p.AdvertiserID, p.Kind, money.Micros(p.PostedMicros),
+			money.Micros(p.DayMicros), signed(p.AmountMicros), p.BillableClicks, p.InvalidClicks, p.BookingDate, note)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if rest := len(r.Planned) - limit; rest > 0 {
+		fmt.Fprintf(w, "  and %d more: see --limit and --json\n", rest)
+	}
+	_, err := fmt.Fprintf(w, "  %d advertisers, charged %s, credited %s\n", len(r.Planned), signed(r.ChargedMicros), signed(r.CreditedMicros))
+	return err
 }
 
 func writeCauses(w io.Writer, r *reconcile.Report) error {
@@ -280,7 +316,7 @@ func writePosting(w io.Writer, r *reconcile.Report) error {
 			r.PostedEntries, money.Micros(r.PostedMicros), money.Micros(r.SuspenseMicros), money.Micros(r.LedgerMicros),
 			money.Micros(r.LedgerDebitMicros), money.Micros(r.LedgerCreditMicros), r.PublishedRows)
 	case r.LedgerDebitMicros != 0 || r.PostedEntries != 0:
-		_, err = fmt.Fprintf(w, "dry run: %d entries, %s, would be posted\n", r.PostedEntries, money.Micros(r.PostedMicros))
+		_, err = fmt.Fprintf(w, "dry run: %d entries, %s, would be posted; nothing was\n", r.PostedEntries, signed(r.PostedMicros))
 	default:
 		_, err = fmt.Fprint(w, "nothing was posted\n")
 	}

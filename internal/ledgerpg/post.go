@@ -41,6 +41,25 @@ type PostResult struct {
 	LimitEvents []LimitEvent
 	// SettlementID numbers the run's record; 0 for a dry run.
 	SettlementID int64
+	// Planned are the entries of a dry run, what moves most first; nil otherwise.
+	Planned []PlannedEntry
+}
+
+// PlannedEntry is one advertiser's entry of a day that a dry run has worked out.
+type PlannedEntry struct {
+	AdvertiserID string `db:"advertiser_id"`
+	// Kind is charge, adjustment or credit. OriginalEntryID is the entry that is corrected, nil for a charge.
+	Kind            string    `db:"kind"`
+	BookingDate     time.Time `db:"booking_date"`
+	OriginalEntryID *int64    `db:"original_entry_id"`
+	// PostedMicros is what the ledger holds for the day, DayMicros what it would hold; the amount is the difference.
+	PostedMicros     money.Micros `db:"posted_micros"`
+	DayMicros        money.Micros `db:"day_micros"`
+	AmountMicros     money.Micros `db:"amount_micros"`
+	DayClicks        int64        `db:"day_clicks"`
+	DayInvalidClicks int64        `db:"day_invalid_clicks"`
+	IsSuspense       bool         `db:"is_suspense"`
+	Reason           string       `db:"reason"`
 }
 
 // LimitEvent says that a balance went below the credit limit, or came back.
@@ -85,6 +104,9 @@ func (l *Ledger) Post(ctx context.Context, request PostRequest) (PostResult, err
 			return false, err
 		}
 		if request.DryRun {
+			if result.Planned, err = collect[PlannedEntry](ctx, tx, "select_entry_plan"); err != nil {
+				return false, fmt.Errorf("read the plan: %w", err)
+			}
 			_, err := tx.Exec(ctx, "set constraints all immediate")
 			return false, err
 		}

@@ -160,6 +160,12 @@ type Report struct {
 	LedgerCreditMicros int64 `json:"ledger_credit_micros"`
 	PublishedRows      int64 `json:"published_rows"`
 
+	// Planned are the entries that a dry run would post, what moves most first. ChargedMicros is the sum
+	// of those that charge more, CreditedMicros, negative, of those that take back.
+	Planned        []Planned `json:"planned,omitempty"`
+	ChargedMicros  int64     `json:"charged_micros"`
+	CreditedMicros int64     `json:"credited_micros"`
+
 	Top []Bill `json:"top_advertisers"`
 
 	// Discrepancies is how many rows discrepancies.parquet has, and Listed are those asked for.

@@ -277,6 +277,7 @@ func (r *run) post(ctx context.Context, rep *Report, advertisers []reconcileduck
 	}
 	rep.IsPosted, rep.PostedEntries = !r.cfg.DryRun, posted.PostedEntries
 	rep.PostedMicros, rep.SuspenseMicros = int64(posted.DeltaMicros), int64(posted.SuspenseMicros)
+	rep.plan(posted.Planned)
 	for _, event := range posted.LimitEvents {
 		rep.LimitEvents = append(rep.LimitEvents, LimitEvent{AdvertiserID: event.AdvertiserID, Kind: event.Kind,
 			Balance: money.FormatDecimal4(event.BalanceDecimal4), CreditLimitMicros: int64(event.CreditLimitMicros)})
