@@ -72,7 +72,7 @@ func TestHostileClient(t *testing.T) {
 	}
 	sign := func(query string) string { return signedQuery(t, keys, clicksPath, query, soon) }
 	line := func(query string) string { return "GET /api/v1/clicks?" + query + " HTTP/1.1\r\nHost: g\r\n" }
-	for _, tc := range []struct {
+	attempts := []struct {
 		name, request string
 		want          int
 	}{
@@ -102,35 +102,36 @@ func TestHostileClient(t *testing.T) {
 		{"many headers", line(good) + strings.Repeat("X-Y: zzzzzzzzzzzzzzzzzzzz\r\n", 40<<10) + "\r\n", 431},
 		{"slow in the URL", "GET /api/v1/cli", 408},
 		{"slow in the headers", line(good) + "X: ", 408},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			resp, body := raw(t, addr, tc.request)
-			if resp.StatusCode != tc.want {
-				t.Errorf("got %d, want %d", resp.StatusCode, tc.want)
-			}
-			for _, header := range []string{"Location", "X-Evil", "Set-Cookie"} {
-				if v := resp.Header.Get(header); v != "" {
-					t.Errorf("got %s %q", header, v)
-				}
-			}
-			if strings.Contains(body, "X-Evil") || len(body) > 200 {
-				t.Errorf("got the body %q", body)
-			}
-		})
 	}
-	t.Cleanup(func() {
-		resp, _ := raw(t, addr, line(good)+"Connection: close\r\n\r\n")
-		if resp.StatusCode != http.StatusFound || resp.Header.Get("Location") != "https://www.advertisersite.com/landing" {
-			t.Errorf("an honest click: got %d to %q", resp.StatusCode, resp.Header.Get("Location"))
-		}
-		if got := stop(); got.Redirected != 1 || got.Shipped != 1 || got.Unavailable != 0 {
-			t.Errorf("got %+v, want one honest click", got)
-		}
-		if len(f.sent) != 1 || string(f.sent[0].Key) != "clk_abc123xyz456" {
-			t.Errorf("the log has %d records, want the honest one", len(f.sent))
+	t.Run("attempts", func(t *testing.T) {
+		for _, tc := range attempts {
+			t.Run(tc.name, func(t *testing.T) {
+				t.Parallel()
+				resp, body := raw(t, addr, tc.request)
+				if resp.StatusCode != tc.want {
+					t.Errorf("got %d, want %d", resp.StatusCode, tc.want)
+				}
+				for _, header := range []string{"Location", "X-Evil", "Set-Cookie"} {
+					if v := resp.Header.Get(header); v != "" {
+						t.Errorf("got %s %q", header, v)
+					}
+				}
+				if strings.Contains(body, "X-Evil") || len(body) > 200 {
+					t.Errorf("got the body %q", body)
+				}
+			})
 		}
 	})
+	resp, _ := raw(t, addr, line(good)+"Connection: close\r\n\r\n")
+	if resp.StatusCode != http.StatusFound || resp.Header.Get("Location") != "https://www.advertisersite.com/landing" {
+		t.Errorf("an honest click: got %d to %q", resp.StatusCode, resp.Header.Get("Location"))
+	}
+	if got := stop(); got.Redirected != 1 || got.Shipped != 1 || got.Unavailable != 0 {
+		t.Errorf("got %+v, want one honest click", got)
+	}
+	if len(f.sent) != 1 || string(f.sent[0].Key) != "clk_abc123xyz456" {
+		t.Errorf("the log has %d records, want the honest one", len(f.sent))
+	}
 }
 
 // TestSlowClients: a crowd that drips its requests neither keeps others waiting nor stays.
