@@ -126,6 +126,11 @@ bench-services: build ## measure freshness on real Kafka and ClickHouse: make be
 	go build -o bin/bench ./cmd/bench
 	bin/bench services $(ARGS)
 
+.PHONY: bench-gateway
+bench-gateway: check-tools ## measure the gateway, every click synced, against nginx's bare 302; writes bench-gateway.json
+	go build -o bin/bench-gateway ./cmd/bench/gateway
+	bin/bench-gateway $(ARGS)
+
 .PHONY: demo
 demo: build ## the whole loop on embedded parts: clicks in, a reconciled ledger out
 	$(BIN) demo $(ARGS)

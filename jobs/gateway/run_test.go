@@ -332,3 +332,39 @@ func TestShipsAgainAfterAnError(t *testing.T) {
 		t.Errorf("got %+v, %d sent", got, len(f.sent))
 	}
 }
+
+// TestWALFull: at its limit the gateway says so, and goes on when Kafka has taken something.
+func TestWALFull(t *testing.T) {
+	t.Parallel()
+	s := slow{make(chan struct{}, 1000), make(chan struct{})}
+	base, stop := running(t, Config{WAL: wal.Config{SegmentBytes: 2 << 10, MaxBytes: 8 << 10}}, Deps{Producer: s})
+	client := &http.Client{CheckRedirect: noRedirects}
+	defer client.CloseIdleConnections()
+	get := func(path string) *http.Response {
+		resp, err := client.Get(base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp
+	}
+	taken := int64(0)
+	resp := get("/api/v1/clicks?" + lessonQuery)
+	for ; resp.StatusCode == http.StatusFound && taken < 1000; resp = get("/api/v1/clicks?" + lessonQuery) {
+		taken++
+	}
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" ||
+		resp.Header.Get("Location") != "" || resp.Header.Get("Set-Cookie") != "" {
+		t.Errorf("after %d clicks: got %d with %v, want 503 with Retry-After alone", taken, resp.StatusCode, resp.Header)
+	}
+	close(s.release)
+	for tries := 0; get("/api/v1/clicks?"+lessonQuery).StatusCode != http.StatusFound; tries++ {
+		if tries > 500 {
+			t.Fatal("Kafka takes records, and clicks are refused all the same")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if got := stop(); got.Redirected != taken+1 || got.Shipped != taken+1 || got.Unavailable == 0 {
+		t.Errorf("got %+v after %d clicks", got, taken)
+	}
+}

@@ -14,6 +14,10 @@ import (
 
 const (
 	shipRecordsMax = 8192
+	// A batch smaller than shipRecordsFew is followed by a pause, so that the next one is larger: what
+	// a batch costs here and at the broker hardly depends on its size.
+	shipRecordsFew = 512
+	shipGather     = 4 * time.Millisecond
 	// shipLateAfter is how long the log may take for a batch before it is said.
 	shipLateAfter = 5 * time.Second
 	shipPauseMin  = 100 * time.Millisecond
@@ -75,6 +79,12 @@ func (s *shipper) ship(ctx context.Context) (err error) {
 		if err := s.log.Ack(entries[len(entries)-1].Number); err != nil {
 			// The disk may be full: what is shipped twice counts once.
 			s.logger.Warn("the position in the write-ahead log is not saved", "job", "gateway", "error", err.Error())
+		}
+		if len(records) < shipRecordsFew {
+			select {
+			case <-time.After(shipGather):
+			case <-ctx.Done():
+			}
 		}
 	}
 }
