@@ -57,11 +57,13 @@ const (
 	defaultThreads     = 2
 )
 
-// AdvertiserTotal is what one advertiser owes for the day.
+// AdvertiserTotal is what one advertiser owes for the day, and what he is not charged.
 type AdvertiserTotal struct {
-	AdvertiserID   string `json:"advertiser_id"`
-	BillableClicks int64  `json:"billable_clicks"`
-	SpendMicros    int64  `json:"spend_micros"`
+	AdvertiserID    string `json:"advertiser_id"`
+	BillableClicks  int64  `json:"billable_clicks"`
+	DuplicateClicks int64  `json:"duplicate_clicks"`
+	InvalidClicks   int64  `json:"invalid_clicks"`
+	SpendMicros     int64  `json:"spend_micros"`
 }
 
 // Totals is the result of an audit. Records is the sum of the four verdicts.
@@ -75,7 +77,7 @@ type Totals struct {
 	DeadLetters         int64             `json:"dead_letters"`
 	DeadLettersByReason map[string]int64  `json:"dead_letters_by_reason"`
 	SpendMicros         int64             `json:"spend_micros"`
-	Advertisers         []AdvertiserTotal `json:"advertisers"` // with a billable click, by advertiser_id
+	Advertisers         []AdvertiserTotal `json:"advertisers"` // with a click, by advertiser_id
 }
 
 // Horizon is how far before a day the unique clicks matter to its velocity rules.

@@ -18,27 +18,25 @@ func (a *audit) totals(ctx context.Context) (Totals, error) {
 	rules := [...]string{"velocity_ip_ad", "velocity_user_ad", "bot_user_agent", "listed_ip"}
 	for rows.Next() {
 		var of AdvertiserTotal
-		var clicks, duplicates, conflicts, invalid int64
+		var clicks, conflicts int64
 		var byRule [len(rules)]int64
-		err := rows.Scan(&of.AdvertiserID, &clicks, &of.BillableClicks, &duplicates, &conflicts, &invalid,
+		err := rows.Scan(&of.AdvertiserID, &clicks, &of.BillableClicks, &of.DuplicateClicks, &conflicts, &of.InvalidClicks,
 			&byRule[0], &byRule[1], &byRule[2], &byRule[3], &of.SpendMicros)
 		if err != nil {
 			return t, fmt.Errorf("audit_totals: %w", err)
 		}
 		t.Records += clicks
 		t.BillableClicks += of.BillableClicks
-		t.DuplicateClicks += duplicates
+		t.DuplicateClicks += of.DuplicateClicks
 		t.ConflictClicks += conflicts
-		t.InvalidClicks += invalid
+		t.InvalidClicks += of.InvalidClicks
 		t.SpendMicros += of.SpendMicros
 		for i, n := range byRule {
 			if n > 0 {
 				t.InvalidByRule[rules[i]] += n
 			}
 		}
-		if of.BillableClicks > 0 {
-			t.Advertisers = append(t.Advertisers, of)
-		}
+		t.Advertisers = append(t.Advertisers, of)
 	}
 	if err := rows.Err(); err != nil {
 		return t, fmt.Errorf("audit_totals: %w", err)

@@ -17,6 +17,7 @@ import (
 	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/internal/reconcileduck"
 	"github.com/clickledger/clickledger/jobs/archive"
+	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/schemas/serving"
 )
@@ -185,6 +186,7 @@ const (
 	checkSums         = "causes_add_up"
 	checkExplained    = "explained"
 	checkAudit        = "sql_audit"
+	checkAuditRules   = "sql_audit_rules"
 	checkDrift        = "advertiser_tolerance"
 	checkTotalDrift   = "tolerance"
 )
@@ -236,14 +238,16 @@ func (r *run) audit(ctx context.Context, rep *Report, advertisers []reconcileduc
 		return err
 	}
 	rep.AuditBillableClicks, rep.AuditSpendMicros = audit.BillableClicks, audit.SpendMicros
+	var differ []string
 	sums := map[string]auditduck.AdvertiserTotal{}
 	for _, t := range audit.Advertisers {
 		sums[t.AdvertiserID] = t
 	}
-	var differ []string
 	for i := range advertisers {
 		a := &advertisers[i]
-		if t := sums[a.ID]; t.BillableClicks != a.Batch.BillableClicks || t.SpendMicros != a.Batch.SpendMicros {
+		t := sums[a.ID]
+		t.AdvertiserID = a.ID // where the audit has nothing of him
+		if t != audited(a) {
 			differ = append(differ, a.ID)
 		}
 		delete(sums, a.ID)
@@ -254,10 +258,24 @@ func (r *run) audit(ctx context.Context, rep *Report, advertisers []reconcileduc
 	rep.HeldAdvertisers = append(rep.HeldAdvertisers, differ...)
 	slices.Sort(rep.HeldAdvertisers)
 	rep.HeldAdvertisers = slices.Compact(rep.HeldAdvertisers)
-	counts := audit.DuplicateClicks == rep.Batch.DuplicateClicks && audit.InvalidClicks == rep.Batch.InvalidClicks
-	add(checkAudit, len(differ) == 0 && counts, "SQL: %d billable, %d micros, %d duplicates, %d invalid; %d advertisers differ",
+	add(checkAudit, len(differ) == 0, "SQL: %d billable, %d micros, %d duplicates, %d invalid; %d advertisers differ",
 		audit.BillableClicks, audit.SpendMicros, audit.DuplicateClicks, audit.InvalidClicks, len(differ))
+	if rep.IsComplete && len(differ) == 0 { // else the batch's rules count clicks after the cut, or of those who are held
+		off := ""
+		for _, rule := range schemas.RuleNames {
+			if n, want := audit.InvalidByRule[rule], r.batch.Result.InvalidByRule[rule]; n != want {
+				off = fmt.Sprintf("SQL: %s hits %d clicks, not %d", rule, n, want)
+			}
+		}
+		add(checkAuditRules, off == "", "%s", cmp.Or(off, "every rule hits as many clicks"))
+	}
 	return nil
+}
+
+// audited is the batch's total of an advertiser in the audit's shape.
+func audited(a *reconcileduck.Advertiser) auditduck.AdvertiserTotal {
+	return auditduck.AdvertiserTotal{AdvertiserID: a.ID, BillableClicks: a.Batch.BillableClicks, DuplicateClicks: a.Batch.DuplicateClicks,
+		InvalidClicks: a.Batch.InvalidClicks, SpendMicros: a.Batch.SpendMicros}
 }
 
 func (r *run) post(ctx context.Context, rep *Report, advertisers []reconcileduck.Advertiser) error {
