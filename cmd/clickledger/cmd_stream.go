@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/clickledger/clickledger/internal/config"
 	"github.com/clickledger/clickledger/jobs/stream"
@@ -27,6 +28,9 @@ click that is not billed to clicks.decisions.
 After any end, kill -9 included, the next start replays the log from the
 published watermark less the horizon, and publishes only what lies after it.
 
+With --topic impressions the impressions of the gateway are counted, as clicks that
+cost nothing, into ad_impressions_hourly; --topic both counts both in one process.
+
 With --dedup redis://… the click ids lie in Redis, where a worker that takes over
 finds them. While Redis is away the stream waits, or goes on by its own state.
 
@@ -40,6 +44,7 @@ mind it.
 Runs until Ctrl-C and prints its totals.`,
 		Example: `  clickledger stream --log kafka://127.0.0.1:9092 --serving duckdb:///data/serving.duckdb
   clickledger stream --config clickledger.yaml --until-end --json
+  clickledger stream --config clickledger.yaml --topic both
   clickledger stream --config clickledger.yaml --runner flink --flink-parallelism 2
   clickledger stream --config clickledger.yaml --runner flink --flink-environment process --detach`,
 		Args: cobra.NoArgs,
@@ -94,16 +99,54 @@ func runStream(a *app, cmd *cobra.Command, flags streamFlags) (err error) {
 	}
 	job := streamConfig(cfg, flags.untilEnd)
 	if job.Runner == stream.Flink {
+		if cfg.Stream.Topic != schemas.TopicClicks {
+			return &config.ExitError{Code: config.ExitUsage, Err: errors.New("stream.topic: impressions are counted on prism alone: run a second stream with --topic impressions")}
+		}
 		if job.Flink, err = flinkConfig(cfg, flags.detach); err != nil {
 			return err
 		}
 		return runStreamOnFlink(cmd.Context(), a, job, deps)
 	}
-	total, err := stream.Run(cmd.Context(), job, deps)
-	if err != nil {
+	if cfg.Stream.Topic == topicImpressions {
+		job = job.OfImpressions()
+	}
+	var total streamTotals
+	group, ctx := errgroup.WithContext(cmd.Context())
+	group.Go(func() (err error) {
+		total.Stats, err = stream.Run(ctx, job, deps)
+		return err
+	})
+	if cfg.Stream.Topic == topicBoth {
+		total.Impressions = &stream.Stats{}
+		group.Go(func() (err error) {
+			*total.Impressions, err = stream.Run(ctx, job.OfImpressions(), stream.Deps{Serving: store, Logger: logger})
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
 		return err
 	}
-	return a.result(total, func(w io.Writer) error { return writeTotals(w, &total) })
+	return a.result(total, total.write)
+}
+
+// Values of stream.topic beside clicks.
+const topicImpressions, topicBoth = schemas.TopicImpressions, "both"
+
+// streamTotals are the totals of what was counted: of clicks, or of impressions alone.
+type streamTotals struct {
+	stream.Stats
+
+	Impressions *stream.Stats `json:"impressions,omitempty"` // with both
+}
+
+func (t *streamTotals) write(w io.Writer) error {
+	if err := writeTotals(w, &t.Stats); err != nil || t.Impressions == nil {
+		return err
+	}
+	if _, err := io.WriteString(w, "impressions: "); err != nil {
+		return err
+	}
+	return writeTotals(w, t.Impressions)
 }
 
 func writeTotals(w io.Writer, total *stream.Stats) error {

@@ -81,9 +81,9 @@ type Store struct {
 	database string
 	opts     Options
 
-	writing  sync.Mutex      // guards what follows: one writer at a time
-	sequence uint64          // of the last progress; 0: not read yet
-	cuts     map[int64]int64 // of days, as this store has seen to them; by Unix seconds
+	writing  sync.Mutex        // guards what follows: one writer at a time
+	sequence map[string]uint64 // of the last progress, by stream; 0: not read yet
+	cuts     map[int64]int64   // of days, as this store has seen to them; by Unix seconds
 	block    block
 }
 
@@ -126,7 +126,7 @@ func connect(ctx context.Context, rawURL string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serving store %s: %w", place, firstLine(err))
 	}
-	return &Store{conn: conn, place: place, database: database, opts: opts.withDefaults()}, nil
+	return &Store{conn: conn, place: place, database: database, opts: opts.withDefaults(), sequence: map[string]uint64{}}, nil
 }
 
 // firstLine cuts the advice off the server's message about a wrong password.

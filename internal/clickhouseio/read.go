@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/parquet-go/parquet-go"
 
@@ -22,7 +23,7 @@ const rowBatch = 4096
 // LoadProgress is serving.Store's.
 func (s *Store) LoadProgress(ctx context.Context) (p serving.Progress, err error) {
 	err = s.retry(ctx, "load progress", func() error {
-		p, _, err = s.loadProgress(ctx)
+		p, _, err = s.loadProgress(ctx, clicksStream)
 		return err
 	})
 	if err != nil {
@@ -31,12 +32,12 @@ func (s *Store) LoadProgress(ctx context.Context) (p serving.Progress, err error
 	return p, nil
 }
 
-func (s *Store) loadProgress(ctx context.Context) (serving.Progress, uint64, error) {
+func (s *Store) loadProgress(ctx context.Context, stream string) (serving.Progress, uint64, error) {
 	var p serving.Progress
 	var sequence uint64
 	var partitions []int32
 	var next []int64
-	err := s.conn.QueryRow(ctx, s.sql("progress_load")).
+	err := s.conn.QueryRow(ctx, s.sql("progress_load"), clickhouse.Named("stream", stream)).
 		Scan(&sequence, &p.WatermarkMillis, &p.IsDrained, &p.PolicyHash, &partitions, &next)
 	if errors.Is(err, sql.ErrNoRows) {
 		return serving.Progress{}, 0, nil
@@ -57,10 +58,12 @@ func (s *Store) loadProgress(ctx context.Context) (serving.Progress, uint64, err
 }
 
 // Epoch is serving.Store's.
-func (s *Store) Epoch(ctx context.Context) (uint64, error) {
+func (s *Store) Epoch(ctx context.Context) (uint64, error) { return s.loadEpoch(ctx, "max_version") }
+
+func (s *Store) loadEpoch(ctx context.Context, statement string) (uint64, error) {
 	var version uint64
 	err := s.retry(ctx, "load the epoch", func() error {
-		return s.conn.QueryRow(ctx, s.sql("max_version")).Scan(&version)
+		return s.conn.QueryRow(ctx, s.sql(statement)).Scan(&version)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("load the epoch: %w", err)
@@ -72,37 +75,42 @@ func (s *Store) Epoch(ctx context.Context) (uint64, error) {
 // before the first row is tried again, one in the middle ends the sequence.
 func (s *Store) Rows(ctx context.Context, layer serving.Layer, r serving.Range) iter.Seq2[schemas.MinuteRow, error] {
 	return func(yield func(schemas.MinuteRow, error) bool) {
-		fail := func(err error) { yield(schemas.MinuteRow{}, fmt.Errorf("read %s rows: %w", layer, err)) }
 		if err := layer.Check(); err != nil {
-			fail(err)
+			yield(schemas.MinuteRow{}, fmt.Errorf("read %s rows: %w", layer, err))
 			return
 		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel() // ends the query of a reader that has enough
-		var rows driver.Rows
-		err := s.retry(ctx, "read rows", func() (err error) {
-			rows, err = s.conn.Query(ctx, s.sql("rows_"+string(layer)), spanOf(r).parameters()...)
-			return err
-		})
+		s.readRows(ctx, string(layer), r, yield)
+	}
+}
+
+// readRows yields what the statement rows_WHAT reads, and ends with the first error.
+func (s *Store) readRows(ctx context.Context, what string, r serving.Range, yield func(schemas.MinuteRow, error) bool) {
+	fail := func(err error) { yield(schemas.MinuteRow{}, fmt.Errorf("read %s rows: %w", what, err)) }
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the query of a reader that has enough
+	var rows driver.Rows
+	err := s.retry(ctx, "read rows", func() (err error) {
+		rows, err = s.conn.Query(ctx, s.sql("rows_"+what), spanOf(r).parameters()...)
+		return err
+	})
+	if err != nil {
+		fail(err)
+		return
+	}
+	defer rows.Close()
+	for rows.Next() {
+		row, err := scanRow(rows)
 		if err != nil {
 			fail(err)
 			return
 		}
-		defer rows.Close()
-		for rows.Next() {
-			row, err := scanRow(rows)
-			if err != nil {
-				fail(err)
-				return
-			}
-			if !yield(row, nil) {
-				cancel()
-				return
-			}
+		if !yield(row, nil) {
+			cancel()
+			return
 		}
-		if err := rows.Err(); err != nil {
-			fail(err)
-		}
+	}
+	if err := rows.Err(); err != nil {
+		fail(err)
 	}
 }
 

@@ -27,14 +27,14 @@ func (s *Store) StoreProgress(ctx context.Context, progress serving.Progress) er
 	defer s.writing.Unlock()
 	var stored serving.Progress
 	err := s.retry(ctx, "load progress", func() (err error) {
-		stored, s.sequence, err = s.loadProgress(ctx)
+		stored, s.sequence[clicksStream], err = s.loadProgress(ctx, clicksStream)
 		return err
 	})
 	if err == nil && stored.PolicyHash == progress.PolicyHash && stored.WatermarkMillis > progress.WatermarkMillis {
 		return nil
 	}
 	if err == nil {
-		err = s.storeProgress(ctx, progress)
+		err = s.storeProgress(ctx, clicksStream, progress)
 	}
 	if err != nil {
 		return fmt.Errorf("store progress: %w", err)

@@ -15,8 +15,11 @@ import (
 	"github.com/clickledger/clickledger/schemas/serving"
 )
 
-// streamName is the key of the one stream's progress.
-const streamName = "clicks"
+// Keys of the streams' progress.
+const (
+	clicksStream      = "clicks"
+	impressionsStream = "impressions"
+)
 
 // Upsert is serving.Store's. Rows come first, then the progress: a crash between leaves rows that are
 // ahead of the progress, which the stream, started again from it, writes once more with the same
@@ -27,7 +30,7 @@ func (s *Store) Upsert(ctx context.Context, rows []schemas.MinuteRow, progress s
 	if err := s.upsertRows(ctx, rows); err != nil {
 		return fmt.Errorf("upsert %d rows: %w", len(rows), err)
 	}
-	if err := s.storeProgress(ctx, progress); err != nil {
+	if err := s.storeProgress(ctx, clicksStream, progress); err != nil {
 		return fmt.Errorf("upsert %d rows: store progress: %w", len(rows), err)
 	}
 	return nil
@@ -62,14 +65,14 @@ func checkRows(rows []*schemas.MinuteRow) error {
 }
 
 // storeProgress writes the progress under the next sequence number.
-func (s *Store) storeProgress(ctx context.Context, p serving.Progress) error {
+func (s *Store) storeProgress(ctx context.Context, stream string, p serving.Progress) error {
 	return s.retry(ctx, "store progress", func() error {
-		if s.sequence == 0 {
-			_, sequence, err := s.loadProgress(ctx)
+		if s.sequence[stream] == 0 {
+			_, sequence, err := s.loadProgress(ctx, stream)
 			if err != nil {
 				return err
 			}
-			s.sequence = sequence
+			s.sequence[stream] = sequence
 		}
 		partitions := make([]int32, 0, len(p.NextOffsets))
 		for partition := range p.NextOffsets {
@@ -80,8 +83,8 @@ func (s *Store) storeProgress(ctx context.Context, p serving.Progress) error {
 		for i, partition := range partitions {
 			next[i] = p.NextOffsets[partition]
 		}
-		s.sequence++ // of an attempt that failed too: it may still arrive
-		return s.insertRow(ctx, "progress_insert", streamName, s.sequence, p.WatermarkMillis, p.IsDrained, p.PolicyHash, partitions, next)
+		s.sequence[stream]++ // of an attempt that failed too: it may still arrive
+		return s.insertRow(ctx, "progress_insert", stream, s.sequence[stream], p.WatermarkMillis, p.IsDrained, p.PolicyHash, partitions, next)
 	})
 }
 

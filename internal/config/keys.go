@@ -223,6 +223,10 @@ var keys = []Key{
 		Kind: enum("prism", "flink"), Help: "the Beam runner of the speed layer",
 	},
 	{
+		Name: "stream.topic", Flag: "topic", Default: "clicks", Kind: enum("clicks", "impressions", "both"),
+		Help: "what is counted: clicks, impressions, or both in one process; impressions on prism alone",
+	},
+	{
 		Name: "stream.shards", Flag: "shards", Kind: count(256),
 		Help: "number of shards of every operator, which a savepoint keeps; unset is 4, and on flink the parallelism",
 	},
@@ -440,6 +444,7 @@ type Archiver struct {
 // Stream is the speed layer.
 type Stream struct {
 	Runner          string        `koanf:"runner"`
+	Topic           string        `koanf:"topic"`
 	Shards          int           `koanf:"shards"`
 	PublishInterval time.Duration `koanf:"publish_interval"`
 	PollWait        time.Duration `koanf:"poll_wait"`

@@ -21,9 +21,13 @@ import (
 )
 
 func (o *owner) LoadProgress(ctx context.Context) (serving.Progress, error) {
+	return o.loadProgress(ctx, ofClicks)
+}
+
+func (o *owner) loadProgress(ctx context.Context, of tables) (serving.Progress, error) {
 	var p serving.Progress
 	// One statement, so that both tables are read as of one moment.
-	rows, err := o.db.QueryContext(ctx, sqlduck.SQL("serving_progress"))
+	rows, err := o.db.QueryContext(ctx, sqlduck.SQL(of.loadProgress))
 	if err != nil {
 		return p, fmt.Errorf("load progress: %w", err)
 	}
@@ -47,9 +51,11 @@ func (o *owner) LoadProgress(ctx context.Context) (serving.Progress, error) {
 	return p, nil
 }
 
-func (o *owner) Epoch(ctx context.Context) (uint64, error) {
+func (o *owner) Epoch(ctx context.Context) (uint64, error) { return o.loadEpoch(ctx, ofClicks) }
+
+func (o *owner) loadEpoch(ctx context.Context, of tables) (uint64, error) {
 	var version uint64
-	if err := o.db.QueryRowContext(ctx, sqlduck.SQL("serving_max_version")).Scan(&version); err != nil {
+	if err := o.db.QueryRowContext(ctx, sqlduck.SQL(of.maxVersion)).Scan(&version); err != nil {
 		return 0, fmt.Errorf("load the epoch: %w", err)
 	}
 	return version >> serving.EpochShift, nil

@@ -14,6 +14,20 @@ import (
 )
 
 func (o *owner) Upsert(ctx context.Context, rows []schemas.MinuteRow, progress serving.Progress) error {
+	return o.upsert(ctx, ofClicks, rows, progress)
+}
+
+// tables names what the rows and the progress of a stream are written by.
+type tables struct{ upsert, progress, offset, maxVersion, loadProgress string }
+
+var (
+	ofClicks = tables{upsert: "serving_upsert", progress: "stream_progress", offset: "stream_offset",
+		maxVersion: "serving_max_version", loadProgress: "serving_progress"}
+	ofImpressions = tables{upsert: "impressions_upsert", progress: "impression_progress", offset: "impression_offset",
+		maxVersion: "impressions_max_version", loadProgress: "impressions_progress"}
+)
+
+func (o *owner) upsert(ctx context.Context, to tables, rows []schemas.MinuteRow, progress serving.Progress) error {
 	o.writing.Lock()
 	defer o.writing.Unlock()
 	sorted, err := serving.NewestByKey(rows)
@@ -27,11 +41,11 @@ func (o *owner) Upsert(ctx context.Context, rows []schemas.MinuteRow, progress s
 	}
 	err = o.inTx(ctx, func(tx *sql.Tx) error {
 		if len(sorted) > 0 {
-			if err := foldStage(ctx, tx, sorted); err != nil {
+			if err := foldStage(ctx, tx, to, sorted); err != nil {
 				return err
 			}
 		}
-		return storeProgress(ctx, tx, progress)
+		return storeProgress(ctx, tx, to, progress)
 	})
 	if err != nil {
 		return fmt.Errorf("upsert %d rows: %w", len(sorted), err)
@@ -50,16 +64,16 @@ func pointed(rows []*schemas.MinuteRow) iter.Seq[schemas.MinuteRow] {
 }
 
 // foldStage replaces the stored rows by the staged ones, in the transaction.
-func foldStage(ctx context.Context, tx *sql.Tx, sorted []*schemas.MinuteRow) error {
+func foldStage(ctx context.Context, tx *sql.Tx, into tables, sorted []*schemas.MinuteRow) error {
 	from := minuteOf(sorted[0].MinuteMillis)
 	to := minuteOf(sorted[len(sorted)-1].MinuteMillis)
 	for _, step := range []struct {
 		name string
 		args []any
 	}{
-		{"serving_upsert_stale", []any{from, to}},
-		{"serving_upsert_delete", []any{from, to}},
-		{"serving_upsert_insert", nil},
+		{into.upsert + "_stale", []any{from, to}},
+		{into.upsert + "_delete", []any{from, to}},
+		{into.upsert + "_insert", nil},
 	} {
 		if _, err := tx.ExecContext(ctx, sqlduck.SQL(step.name), step.args...); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
@@ -68,20 +82,20 @@ func foldStage(ctx context.Context, tx *sql.Tx, sorted []*schemas.MinuteRow) err
 	return nil
 }
 
-func storeProgress(ctx context.Context, tx *sql.Tx, p serving.Progress) error {
+func storeProgress(ctx context.Context, tx *sql.Tx, to tables, p serving.Progress) error {
 	exec := func(query string, args ...any) error {
 		if _, err := tx.ExecContext(ctx, query, args...); err != nil {
 			return fmt.Errorf("store progress: %w", err)
 		}
 		return nil
 	}
-	if err := exec("delete from csp_analytics.stream_progress"); err != nil {
+	if err := exec("delete from csp_analytics." + to.progress); err != nil {
 		return err
 	}
-	if err := exec("delete from csp_analytics.stream_offset"); err != nil {
+	if err := exec("delete from csp_analytics." + to.offset); err != nil {
 		return err
 	}
-	err := exec("insert into csp_analytics.stream_progress values ($1, $2, $3)",
+	err := exec("insert into csp_analytics."+to.progress+" values ($1, $2, $3)",
 		p.WatermarkMillis, p.IsDrained, p.PolicyHash)
 	if err != nil {
 		return err
@@ -92,7 +106,7 @@ func storeProgress(ctx context.Context, tx *sql.Tx, p serving.Progress) error {
 	}
 	slices.Sort(partitions)
 	for _, partition := range partitions {
-		err := exec("insert into csp_analytics.stream_offset values ($1, $2)", partition, p.NextOffsets[partition])
+		err := exec("insert into csp_analytics."+to.offset+" values ($1, $2)", partition, p.NextOffsets[partition])
 		if err != nil {
 			return err
 		}

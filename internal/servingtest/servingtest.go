@@ -51,6 +51,7 @@ func Run(t *testing.T, b Backend) {
 		{"export to parquet", exportParquet},
 		{"query only reads", queryOnlyReads},
 		{"rows can be left", rowsCanBeLeft},
+		{"impressions", impressions},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -54,9 +54,11 @@ type Deps struct {
 
 // Result is what the jobs did.
 type Result struct {
-	Gateway gateway.Result   `json:"gateway"`
-	Stream  stream.Stats     `json:"stream"`
-	Archive archive.Progress `json:"archive"`
+	Gateway gateway.Result `json:"gateway"`
+	Stream  stream.Stats   `json:"stream"`
+	// Impressions is what the stream has counted of them.
+	Impressions stream.Stats     `json:"impressions"`
+	Archive     archive.Progress `json:"archive"`
 }
 
 // Jobs are the running jobs.
@@ -119,12 +121,21 @@ func (j *Jobs) runGateway(ctx context.Context) (err error) {
 	return err
 }
 
-func (j *Jobs) runStream(ctx context.Context) (err error) {
+// runStream counts clicks and impressions.
+func (j *Jobs) runStream(ctx context.Context) error {
 	cfg := j.cfg.Stream
 	cfg.Log = j.stack.Log
-	j.result.Stream, err = stream.Run(ctx, cfg, stream.Deps{Serving: j.stack.Store, Logger: j.deps.Logger,
-		Progress: j.deps.Streamed, Drain: j.drain})
-	return err
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		j.result.Stream, err = stream.Run(ctx, cfg, stream.Deps{Serving: j.stack.Store, Logger: j.deps.Logger,
+			Progress: j.deps.Streamed, Drain: j.drain})
+		return err
+	})
+	both.Go(func() (err error) {
+		j.result.Impressions, err = stream.Run(ctx, cfg.OfImpressions(), stream.Deps{Serving: j.stack.Store, Logger: j.deps.Logger, Drain: j.drain})
+		return err
+	})
+	return both.Wait()
 }
 
 func (j *Jobs) runArchive(ctx context.Context) (err error) {

@@ -32,6 +32,10 @@ const (
 type Config struct {
 	Log    string // kafka://host:port[,host:port]
 	Runner string // Prism or Flink; default Prism
+	// Topic is what is counted: schemas.TopicClicks, the default, or schemas.TopicImpressions. An impression is
+	// judged as a click that costs nothing, and written to the store's Impressions; nobody is billed by it, so
+	// neither decisions nor dead letters are written. Impressions are for Prism, and their ids are kept in state.
+	Topic  string
 	Policy *policy.Policy
 	RunID  string // names the run in logs; needed
 	// Shards is the number that every operator has. Default: DefaultShards, and on Flink the parallelism, since each
@@ -75,6 +79,15 @@ func (c Config) Validate() error {
 	default:
 		problems = append(problems, fmt.Errorf("stream.runner: %q is not supported; use %s or %s", c.Runner, Prism, Flink))
 	}
+	switch {
+	case c.Topic == "" || c.Topic == schemas.TopicClicks:
+	case c.Topic != schemas.TopicImpressions:
+		problems = append(problems, fmt.Errorf("stream.topic: %q is not supported; use %s or %s", c.Topic, schemas.TopicClicks, schemas.TopicImpressions))
+	case c.Runner == Flink:
+		problems = append(problems, errors.New("stream.topic: impressions are counted on prism alone"))
+	case !c.Dedup.isState():
+		problems = append(problems, errors.New("stream.topic: ids of impressions are kept in state alone"))
+	}
 	if c.Policy == nil {
 		problems = append(problems, errors.New("policy: missing"))
 	}
@@ -100,12 +113,21 @@ func (c Config) Validate() error {
 	return errors.Join(problems...)
 }
 
+// OfImpressions is the job that counts impressions beside the one of clicks: on Prism, by its own state.
+func (c Config) OfImpressions() Config {
+	c.Topic, c.RunID, c.Runner, c.Dedup = schemas.TopicImpressions, c.RunID+"-impressions", Prism, Dedup{}
+	return c
+}
+
 func (c Config) withDefaults() Config {
 	if c.Shards == 0 && c.Runner == Flink {
 		c.Shards = c.Flink.Parallelism
 	}
 	if c.Shards == 0 {
 		c.Shards = DefaultShards
+	}
+	if c.Topic == "" {
+		c.Topic = schemas.TopicClicks
 	}
 	if c.PublishInterval == 0 {
 		c.PublishInterval = DefaultPublishInterval

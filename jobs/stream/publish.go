@@ -49,7 +49,7 @@ func (p *publisher) loadFloor(ctx context.Context) error {
 	}
 	p.floor = map[schemas.MinuteKey]schemas.MinuteRow{}
 	again := serving.Range{FromMillis: p.oldest(), ToMillis: math.MaxInt64 / 1_000_000}
-	for row, err := range s.deps.Serving.Rows(ctx, serving.Provisional, again) {
+	for row, err := range s.minutes.Rows(ctx, serving.Provisional, again) {
 		if err != nil {
 			return fmt.Errorf("load published rows: %w", err)
 		}
@@ -156,8 +156,8 @@ func (p *publisher) flush(ctx context.Context, watermark int64, final bool) erro
 	for _, row := range p.rows {
 		rows = append(rows, row) // the store sorts
 	}
-	if s.deps.Serving != nil {
-		if err := s.deps.Serving.Upsert(ctx, rows, progress); err != nil {
+	if s.minutes != nil {
+		if err := s.minutes.Upsert(ctx, rows, progress); err != nil {
 			return err
 		}
 	}

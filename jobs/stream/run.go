@@ -60,9 +60,9 @@ func runOnce(ctx context.Context, cfg Config, deps Deps) (_ Stats, hasGrown bool
 
 	done := make(chan struct{})
 	go s.watch(ctx, done)
-	deps.Logger.Info("stream started", "run_id", cfg.RunID, "partitions", len(s.partitions),
+	deps.Logger.Info("stream started", "run_id", cfg.RunID, "topic", cfg.Topic, "partitions", len(s.partitions),
 		"watermark_millis", s.start.WatermarkMillis)
-	_, err = beamrunner.Run(ctx, "clickledger-stream", p)
+	_, err = beamrunner.Run(ctx, "clickledger-stream-"+cfg.Topic, p)
 	close(done)
 	if failure := s.failure.Load(); failure != nil {
 		err = *failure // the cause, without the runner's words around it
@@ -96,7 +96,7 @@ func (s *session) checkDrained(st Stats) error {
 
 // spec is what the configuration says of a worker.
 func (c Config) spec(policyYAML string) Spec {
-	return Spec{RunID: c.RunID, Log: c.Log, PolicyYAML: policyYAML, Shards: c.Shards, PublishMillis: c.PublishInterval.Milliseconds(),
+	return Spec{RunID: c.RunID, Log: c.Log, Topic: c.Topic, PolicyYAML: policyYAML, Shards: c.Shards, PublishMillis: c.PublishInterval.Milliseconds(),
 		PollWaitMillis: c.PollWait.Milliseconds(), PollRecords: c.PollRecords, InFlightClicks: c.InFlightClicks, UntilEnd: c.UntilEnd,
 		Login: c.Flink.Login, Store: c.Flink.Store}
 }
@@ -112,6 +112,12 @@ func open(ctx context.Context, cfg Config, deps Deps) (_ *session, err error) {
 	}
 	s := &session{cfg: cfg, deps: deps, ctx: ctx, worker: &worker{policy: cfg.Policy}}
 	s.spec = cfg.spec(string(doc))
+	if deps.Serving != nil {
+		s.minutes = deps.Serving
+		if cfg.Topic == schemas.TopicImpressions {
+			s.minutes = deps.Serving.Impressions()
+		}
+	}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -143,18 +149,18 @@ func open(ctx context.Context, cfg Config, deps Deps) (_ *session, err error) {
 // loadProgress reads how far the rows are published. Another policy begins a new epoch: its rows
 // supersede those of the one before.
 func (s *session) loadProgress(ctx context.Context) error {
-	if s.deps.Serving == nil {
+	if s.minutes == nil {
 		return nil
 	}
 	var err error
-	if s.start, err = s.deps.Serving.LoadProgress(ctx); err != nil {
+	if s.start, err = s.minutes.LoadProgress(ctx); err != nil {
 		return fmt.Errorf("load progress: %w", err)
 	}
 	s.spec.Start = s.start
 	if s.start.PolicyHash == "" {
 		return nil
 	}
-	if s.epoch, err = s.deps.Serving.Epoch(ctx); err != nil {
+	if s.epoch, err = s.minutes.Epoch(ctx); err != nil {
 		return err
 	}
 	if s.start.PolicyHash != s.cfg.Policy.Hash() {
@@ -166,27 +172,27 @@ func (s *session) loadProgress(ctx context.Context) error {
 
 // openPartitions seeks every partition to the stored watermark less the horizon.
 func (s *session) openPartitions(ctx context.Context) error {
-	ids, err := s.client.Partitions(ctx, schemas.TopicClicks)
+	ids, err := s.client.Partitions(ctx, s.cfg.Topic)
 	if err != nil {
 		return err
 	}
 	for i, id := range ids {
 		if int32(i) != id {
-			return fmt.Errorf("topic %s: partition %d is missing", schemas.TopicClicks, i)
+			return fmt.Errorf("topic %s: partition %d is missing", s.cfg.Topic, i)
 		}
-		start, end, err := s.client.Offsets(ctx, schemas.TopicClicks, id)
+		start, end, err := s.client.Offsets(ctx, s.cfg.Topic, id)
 		if err != nil {
 			return err
 		}
 		if s.start.PolicyHash != "" {
 			from := time.UnixMilli(s.start.WatermarkMillis).Add(-Horizon(s.cfg.Policy))
-			at, err := s.client.OffsetForTime(ctx, schemas.TopicClicks, id, from)
+			at, err := s.client.OffsetForTime(ctx, s.cfg.Topic, id, from)
 			if err != nil {
 				return err
 			}
 			start = max(start, at)
 		}
-		p := newPartition(id, int32(len(ids)), start, s.client.OpenPartition(schemas.TopicClicks, id, start))
+		p := newPartition(id, int32(len(ids)), start, s.client.OpenPartition(s.cfg.Topic, id, start))
 		p.end.Store(end)
 		p.endAtStart = end
 		if s.start.PolicyHash != "" {

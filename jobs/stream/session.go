@@ -29,11 +29,12 @@ func sessionOf(runID string) (*session, error) {
 type session struct {
 	*worker
 
-	cfg   Config
-	deps  Deps
-	redis *dedupredis.Client // nil without
-	dedup dedup.StoreConfig
-	ctx   context.Context // of the job: cancelled when it is to stop
+	cfg     Config
+	deps    Deps
+	minutes serving.Minutes    // nil: rows are counted, not stored
+	redis   *dedupredis.Client // nil without
+	dedup   dedup.StoreConfig
+	ctx     context.Context // of the job: cancelled when it is to stop
 
 	partitions []*partition
 	start      serving.Progress // as stored when the job began
@@ -101,7 +102,7 @@ func (s *session) sawGrowth(ctx context.Context) bool {
 	if s.draining.Load() || s.stopping.Load() {
 		return false
 	}
-	ids, err := s.client.Partitions(ctx, schemas.TopicClicks)
+	ids, err := s.client.Partitions(ctx, s.cfg.Topic)
 	if err != nil {
 		s.deps.Logger.Debug("the topic's partitions cannot be read", "error", err)
 		return false

@@ -104,8 +104,8 @@ func (d *decider) take(in *schemas.Block) (counts judgedCounts, err error) {
 				}
 			}
 		}
-		if d.worker.wasDecided(in, i) {
-			continue // read again only to rebuild state
+		if !d.worker.keepsDecisions() || d.worker.wasDecided(in, i) {
+			continue // nothing to keep, or read again only to rebuild state
 		}
 		if err := d.decide(in, i); err != nil {
 			return counts, err
@@ -171,7 +171,9 @@ func (f *deadLettersFn) StartBundle(_ context.Context, _ func(int64)) { f.out = 
 
 func (f *deadLettersFn) ProcessElement(d schemas.DeadLetter, _ func(int64)) error {
 	f.worker.dead.Add(1)
-	f.out = append(f.out, deadLetterRecord(&d))
+	if f.worker.keepsDecisions() {
+		f.out = append(f.out, deadLetterRecord(&d))
+	}
 	return nil
 }
 

@@ -46,6 +46,11 @@ func records(t testing.TB, cfg loadgen.Config) []schemas.Record {
 
 func produce(t testing.TB, url string, recs []schemas.Record) {
 	t.Helper()
+	produceTo(t, url, schemas.TopicClicks, recs)
+}
+
+func produceTo(t testing.TB, url, topic string, recs []schemas.Record) {
+	t.Helper()
 	brokers, err := kafkaio.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +62,7 @@ func produce(t testing.TB, url string, recs []schemas.Record) {
 	defer p.Close()
 	out := make([]kafkaio.OutRecord, 0, len(recs))
 	for i := range recs {
-		out = append(out, kafkaio.OutRecord{Topic: schemas.TopicClicks, Partition: recs[i].Partition, Key: recs[i].Key,
+		out = append(out, kafkaio.OutRecord{Topic: topic, Partition: recs[i].Partition, Key: recs[i].Key,
 			Value: recs[i].Value, TimestampMicros: recs[i].TimestampMicros})
 	}
 	if err := p.ProduceAll(t.Context(), out); err != nil {

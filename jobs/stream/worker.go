@@ -26,6 +26,8 @@ type Spec struct {
 	// Log is the broker's URL, and Login how brokers are spoken to.
 	Log   string
 	Login Login
+	// Topic is what is counted.
+	Topic string
 	// Store is where rows and progress go; without a URL they are counted alone.
 	Store Place
 
@@ -195,6 +197,9 @@ func (w *worker) fail(err error) error {
 	}
 	return err
 }
+
+// keepsDecisions reports whether decisions and dead letters are written: for what is billed.
+func (w *worker) keepsDecisions() bool { return w.spec.Topic != schemas.TopicImpressions }
 
 func (w *worker) skew(logMillis int64) int64 {
 	return w.policy.At(logMillis).AllowedSkew.Milliseconds()

@@ -74,8 +74,8 @@ func (d FinalDay) Check() error {
 	return nil
 }
 
-// Store is the serving store as jobs use it.
-type Store interface {
+// Minutes are the rows of one stream and how far it has come.
+type Minutes interface {
 	// Upsert stores provisional rows and then the progress: a reader that sees the progress sees the
 	// rows. Where it fails, some of the rows may be stored and the progress is not; repeating it, or
 	// going on from the stored progress, leads to the same rows. A row replaces the stored one of its
@@ -88,6 +88,18 @@ type Store interface {
 	Epoch(ctx context.Context) (uint64, error)
 	// Rows yields the rows of the range in key order, as of one moment. It ends with the first error.
 	Rows(ctx context.Context, layer Layer, r Range) iter.Seq2[schemas.MinuteRow, error]
+}
+
+// ErrOneLayer is returned for a layer that impressions do not have.
+var ErrOneLayer = errors.New("impressions have provisional rows alone")
+
+// Store is the serving store as jobs use it. Its Minutes are those of clicks.
+type Store interface {
+	Minutes
+	// Impressions are the minutes of impressions, ad_impressions_hourly. The table has what was
+	// displayed, RawClicks of a row, and what counts of it, UniqueClicks; other counts and the spend are
+	// not kept. There is the layer Provisional alone, ErrOneLayer else.
+	Impressions() Minutes
 	// ExportParquet writes the rows of the range in key order, by a temporary file and a rename, as
 	// the columns of FileRow.
 	ExportParquet(ctx context.Context, layer Layer, r Range, path string) error

@@ -1,4 +1,5 @@
 select sequence, watermark_millis, is_drained, policy_hash, partition_ids, next_offsets
 from csp_analytics.stream_progress
+where stream = {stream:String}
 order by sequence desc
 limit 1;

@@ -53,6 +53,30 @@ create table if not exists csp_analytics.stream_offset (
     next_offset bigint not null
 );
 
+-- Impressions: what was displayed, and what counts of it. Only their stream writes it.
+create table if not exists csp_analytics.ad_impressions_hourly (
+    impression_minute timestamp not null,
+    ad_id varchar not null,
+    advertiser_id varchar not null,
+    campaign_id varchar not null,
+    device_type varchar not null,
+    country_code varchar not null,
+    raw_impressions uinteger not null,
+    unique_impressions uinteger not null,
+    version ubigint not null
+);
+
+create table if not exists csp_analytics.impression_progress (
+    watermark_millis bigint not null,
+    is_drained boolean not null,
+    policy_hash varchar not null
+);
+
+create table if not exists csp_analytics.impression_offset (
+    partition_id integer not null,
+    next_offset bigint not null
+);
+
 -- Micros as DECIMAL(18,4), rounded half to even, in integers throughout.
 create or replace macro csp_analytics.spend_decimal(micros) as (
     cast(micros // 100 + case

@@ -1,0 +1,2 @@
+select max(version)
+from csp_analytics.ad_impressions_hourly;
