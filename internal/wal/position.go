@@ -66,7 +66,7 @@ func (l *Log) remove() error {
 	l.mu.Unlock()
 	var errs []error
 	for _, s := range gone {
-		err := error(nil)
+		var err error
 		if s.damaged {
 			err = os.Rename(s.path, s.path+damagedSuffix)
 		} else {

@@ -92,7 +92,7 @@ func (s *scanner) fill(n int, limit int64) error {
 	copy(grown, s.buf)
 	got, err := s.src.ReadAt(grown[len(s.buf):], end)
 	s.buf = grown[:len(s.buf)+got]
-	if err != nil && !(errors.Is(err, io.EOF) && int64(got) == want) {
+	if err != nil && (!errors.Is(err, io.EOF) || int64(got) != want) {
 		return fmt.Errorf("wal: read %s at byte %d: %w", s.name, end, err)
 	}
 	return nil

@@ -340,25 +340,25 @@ func TestWALFull(t *testing.T) {
 	base, stop := running(t, Config{WAL: wal.Config{SegmentBytes: 2 << 10, MaxBytes: 8 << 10}}, Deps{Producer: s})
 	client := &http.Client{CheckRedirect: noRedirects}
 	defer client.CloseIdleConnections()
-	get := func(path string) *http.Response {
-		resp, err := client.Get(base + path)
+	get := func() reply {
+		resp, err := client.Get(base + "/api/v1/clicks?" + lessonQuery)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		return resp
+		return reply{code: resp.StatusCode, header: resp.Header}
 	}
 	taken := int64(0)
-	resp := get("/api/v1/clicks?" + lessonQuery)
-	for ; resp.StatusCode == http.StatusFound && taken < 1000; resp = get("/api/v1/clicks?" + lessonQuery) {
+	resp := get()
+	for ; resp.code == http.StatusFound && taken < 1000; resp = get() {
 		taken++
 	}
-	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" ||
-		resp.Header.Get("Location") != "" || resp.Header.Get("Set-Cookie") != "" {
-		t.Errorf("after %d clicks: got %d with %v, want 503 with Retry-After alone", taken, resp.StatusCode, resp.Header)
+	if resp.code != http.StatusServiceUnavailable || resp.header.Get("Retry-After") != "1" ||
+		resp.header.Get("Location") != "" || resp.header.Get("Set-Cookie") != "" {
+		t.Errorf("after %d clicks: got %d with %v, want 503 with Retry-After alone", taken, resp.code, resp.header)
 	}
 	close(s.release)
-	for tries := 0; get("/api/v1/clicks?"+lessonQuery).StatusCode != http.StatusFound; tries++ {
+	for tries := 0; get().code != http.StatusFound; tries++ {
 		if tries > 500 {
 			t.Fatal("Kafka takes records, and clicks are refused all the same")
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"net/http"
@@ -126,7 +127,7 @@ func cpuOf(pid int) (float64, error) {
 		return 0, fmt.Errorf("CPU of a process: %w", err)
 	}
 	// The name in parentheses may hold blanks; user and system time are the 14th and 15th field.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	ticks := 0.0
 	for _, field := range fields[11:13] {
 		n, err := strconv.ParseFloat(field, 64)

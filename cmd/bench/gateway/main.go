@@ -53,10 +53,10 @@ func main() {
 	flag.StringVar(&s.out, "out", "bench-gateway.json", "where the figures go")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, s); err != nil {
+	err := run(ctx, s)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench-gateway:", err)
-		stop()
 		os.Exit(1)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -110,8 +111,8 @@ func startChild(args ...string) (*exec.Cmd, string, error) {
 func startTargets(ctx context.Context, s settings, nginx string) (t targets, stop func(), err error) {
 	var started []*exec.Cmd
 	stop = func() {
-		for i := len(started) - 1; i >= 0; i-- {
-			interrupt(started[i])
+		for _, cmd := range slices.Backward(started) {
+			interrupt(cmd)
 		}
 	}
 	broker, brokerAddr, err := startChild("broker", filepath.Join(s.dir, "kafka"))
