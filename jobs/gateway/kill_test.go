@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,23 +24,41 @@ import (
 )
 
 const (
-	// childVariable makes the test's binary the gateway that is killed: WAL folder, broker, address.
+	// childVariable makes the test's binary the gateway or the broker that is killed: "gateway", WAL
+	// folder, broker, address; or "broker", folder, port.
 	childVariable = "CLICKLEDGER_TEST_GATEWAY_CHILD"
 	// longVariable runs the long variants of tests that kill processes.
 	longVariable = "CLICKLEDGER_TEST_LONG"
 
 	kills     = 4
 	killsLong = 50
-	// brokerRestartEvery is after how many kills of the gateway the broker is restarted too.
-	brokerRestartEvery = 3
-	killWorkers        = 12
+	// brokerKillEvery is after how many kills of the gateway the broker is killed too.
+	brokerKillEvery = 3
+	killWorkers     = 12
 )
 
 func TestMain(m *testing.M) {
 	if text := os.Getenv(childVariable); text != "" {
-		os.Exit(childGateway(strings.Split(text, " ")))
+		args := strings.Split(text, " ")
+		if args[0] == "broker" {
+			os.Exit(childBroker(args[1:]))
+		}
+		os.Exit(childGateway(args[1:]))
 	}
 	os.Exit(m.Run())
+}
+
+func childBroker(args []string) int {
+	port, err := strconv.Atoi(args[1])
+	if err == nil {
+		_, err = embedkafka.Start(context.Background(), embedkafka.Config{Dir: args[0], Port: port, Partitions: 3})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println("listening")
+	select {} // until it is killed
 }
 
 func childGateway(args []string) int {
@@ -62,34 +79,45 @@ func childGateway(args []string) int {
 	return 0
 }
 
+// process is this test's binary as another process.
+type process struct {
+	cmd *exec.Cmd
+	out *bufio.Scanner
+}
+
+// startProcess returns when the process answers.
+func startProcess(t *testing.T, args string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(os.Args[0])}
+	p.cmd.Env = append(os.Environ(), childVariable+"="+args)
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.kill)
+	p.out = bufio.NewScanner(out)
+	if !p.out.Scan() {
+		t.Fatalf("%s does not start: %v", args, p.cmd.Wait())
+	}
+	return p
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
+}
+
 // killRig is a gateway in a process of its own over a broker, and what was promised by it.
 type killRig struct {
 	*testing.T
 
-	env  string
 	base string
-	cmd  *exec.Cmd
-	out  *bufio.Scanner
 
 	mu       sync.Mutex
 	promised map[string]bool
-}
-
-func (r *killRig) start() {
-	r.Helper()
-	r.cmd = exec.Command(os.Args[0])
-	r.cmd.Env = append(os.Environ(), childVariable+"="+r.env)
-	out, err := r.cmd.StdoutPipe()
-	if err != nil {
-		r.Fatal(err)
-	}
-	if err := r.cmd.Start(); err != nil {
-		r.Fatal(err)
-	}
-	r.out = bufio.NewScanner(out)
-	if !r.out.Scan() {
-		r.Fatalf("the gateway does not start: %v", r.cmd.Wait())
-	}
 }
 
 // load sends clicks until stop is closed, whoever answers, and notes those that got a 302.
@@ -128,61 +156,57 @@ func freePort(t *testing.T) int {
 	return addr.Port
 }
 
-// TestKill kills the gateway with SIGKILL under load at random moments, and restarts the broker now
-// and then: every click that got a 302 is in the log at least once, and none is there that nobody
-// sent. What is there twice has one click_id, by which it counts once.
+// TestKill kills the gateway with SIGKILL under load at random moments, and now and then the broker:
+// every click that got a 302 is in the log at least once, and none is there that nobody sent. What is
+// there twice has one click_id, by which it counts once.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	rounds := kills
 	if os.Getenv(longVariable) != "" {
 		rounds = killsLong
 	}
-	dir, port := t.TempDir(), freePort(t)
-	broker := embedkafka.Config{Dir: dir, Port: port, Partitions: 3}
-	srv := start(t, broker)
-	listen := "127.0.0.1:" + strconv.Itoa(freePort(t))
-	r := &killRig{T: t, env: t.TempDir() + " " + srv.Addr() + " " + listen, base: "http://" + listen, promised: map[string]bool{}}
-	r.start()
-	t.Cleanup(func() { _ = r.cmd.Process.Kill() })
+	dir, port, listen := t.TempDir(), freePort(t), "127.0.0.1:"+strconv.Itoa(freePort(t))
+	brokerArgs := fmt.Sprintf("broker %s %d", dir, port)
+	gatewayArgs := fmt.Sprintf("gateway %s 127.0.0.1:%d %s", t.TempDir(), port, listen)
+	broker, gateway := startProcess(t, brokerArgs), startProcess(t, gatewayArgs)
+	r := &killRig{T: t, base: "http://" + listen, promised: map[string]bool{}}
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	for worker := range killWorkers {
 		group.Go(func() { r.load(worker, stop) })
 	}
-	var brokers atomic.Int64
+	brokers := 0
 	for round := range rounds {
 		time.Sleep(time.Duration(50+rand.IntN(600)) * time.Millisecond)
-		if round%brokerRestartEvery == brokerRestartEvery-1 {
-			if err := srv.Close(); err != nil {
-				t.Fatal(err)
-			}
+		if round%brokerKillEvery == brokerKillEvery-1 {
+			broker.kill()
+			brokers++
 			time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)
 		}
-		if err := r.cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
+		gateway.kill()
+		gateway = startProcess(t, gatewayArgs)
+		if round%brokerKillEvery == brokerKillEvery-1 {
+			time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)
+			broker = startProcess(t, brokerArgs)
 		}
-		_ = r.cmd.Wait()
-		if round%brokerRestartEvery == brokerRestartEvery-1 {
-			srv = start(t, broker)
-			brokers.Add(1)
-		}
-		r.start()
 	}
 	time.Sleep(200 * time.Millisecond)
 	close(stop)
 	group.Wait()
-	if err := r.cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := gateway.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	for r.out.Scan() {
-		if text := r.out.Text(); strings.HasPrefix(text, "shipped") && !strings.HasSuffix(text, "pending 0") {
+	for gateway.out.Scan() {
+		if text := gateway.out.Text(); strings.HasPrefix(text, "shipped") && !strings.HasSuffix(text, "pending 0") {
 			t.Errorf("after an orderly stop: %s", text)
 		}
 	}
-	if err := r.cmd.Wait(); err != nil {
+	if err := gateway.cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	r.check(recordsOf(t, srv, schemas.TopicClicks, 3), rounds, int(brokers.Load()))
+	broker.kill()
+	srv := start(t, embedkafka.Config{Dir: dir, Partitions: 3})
+	r.check(recordsOf(t, srv, schemas.TopicClicks, 3), rounds, brokers)
 }
 
 func (r *killRig) check(records []schemas.Record, rounds, brokers int) {
@@ -207,6 +231,6 @@ func (r *killRig) check(records []schemas.Record, rounds, brokers int) {
 	if len(r.promised) < 20*rounds {
 		r.Errorf("only %d clicks got a 302", len(r.promised))
 	}
-	r.Logf("%d kills of the gateway, %d restarts of the broker: %d clicks got a 302, %d are in the log, %d copies",
+	r.Logf("%d kills of the gateway, %d of the broker: %d clicks got a 302, %d are in the log, %d copies",
 		rounds, brokers, len(r.promised), len(found), len(records)-len(found))
 }
