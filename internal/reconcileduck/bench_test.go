@@ -16,18 +16,20 @@ func BenchmarkCompare(b *testing.B) {
 		b.Fatal(err)
 	}
 	in := fixture(b, nil, rows)
-	var spent time.Duration
+	var spent, cpu time.Duration
 	for b.Loop() {
-		begun := time.Now()
+		begun, used := time.Now(), cpuTime(b)
 		result, err := Compare(b.Context(), in)
 		if err != nil {
 			b.Fatal(err)
 		}
-		spent += time.Since(begun)
+		spent, cpu = spent+time.Since(begun), cpu+cpuTime(b)-used
 		if want := int64((rows + 999) / 1000); result.Discrepancies != want {
 			b.Fatalf("%d discrepancies, want %d", result.Discrepancies, want)
 		}
 	}
 	b.ReportMetric(2*float64(rows)*float64(b.N)/spent.Seconds(), "rows/s")
+	b.ReportMetric(float64(cpu.Microseconds())/(2*float64(rows)*float64(b.N)), "us-CPU/row")
+	b.ReportMetric(cpu.Seconds()/spent.Seconds(), "cores")
 	b.ReportMetric(peakMiB(b), "peak-MiB")
 }
