@@ -33,10 +33,11 @@ type Log struct {
 	file *os.File
 	salt uint32
 
-	ackMu     sync.Mutex
-	savedAt   time.Time
-	saved     uint64
-	positions func() time.Time // the clock of the position's file
+	ackMu   sync.Mutex
+	savedAt time.Time
+	saved   uint64
+	later   *time.Timer // saves what was not due
+	ended   bool
 }
 
 // group is what waits for one sync.
@@ -79,7 +80,7 @@ func Open(cfg Config) (*Log, Recovery, error) {
 		return nil, Recovery{}, err
 	}
 	l := &Log{cfg: cfg, lock: lock, sync: dataSync, grown: make(chan struct{}), wake: make(chan struct{}, 1),
-		stop: make(chan struct{}), done: make(chan struct{}), positions: time.Now}
+		stop: make(chan struct{}), done: make(chan struct{})}
 	recovery, err := l.recover()
 	if err != nil {
 		return nil, Recovery{}, errors.Join(err, lock.Close())
@@ -245,5 +246,5 @@ func (l *Log) Close() error {
 	if l.file != nil {
 		err = l.file.Close()
 	}
-	return errors.Join(err, l.savePosition(true), l.lock.Close())
+	return errors.Join(err, l.endPosition(), l.lock.Close())
 }

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 const positionFile = "position"
@@ -27,8 +28,18 @@ func (l *Log) savePosition(now bool) error {
 	l.mu.Lock()
 	acked := l.acked
 	l.mu.Unlock()
-	at := l.positions()
-	if acked == l.saved || !now && at.Sub(l.savedAt) < l.cfg.PositionEvery {
+	at := time.Now()
+	if now && l.later != nil {
+		l.later.Stop()
+		l.later = nil
+	}
+	if acked == l.saved || l.ended {
+		return nil
+	}
+	if wait := l.cfg.PositionEvery - at.Sub(l.savedAt); !now && wait > 0 {
+		if l.later == nil { // nothing may follow this acknowledgement for long
+			l.later = time.AfterFunc(wait, func() { _ = l.savePosition(true) }) // the next one says what is wrong
+		}
 		return nil
 	}
 	b := binary.LittleEndian.AppendUint64(nil, acked)
@@ -41,7 +52,20 @@ func (l *Log) savePosition(now bool) error {
 		return fmt.Errorf("wal: write the position: %w", err)
 	}
 	l.saved, l.savedAt = acked, at
+	if l.later != nil {
+		l.later.Stop()
+		l.later = nil
+	}
 	return nil
+}
+
+// endPosition writes the position for the last time.
+func (l *Log) endPosition() error {
+	err := l.savePosition(true)
+	l.ackMu.Lock()
+	defer l.ackMu.Unlock()
+	l.ended = true // the folder may be another's from now on
+	return err
 }
 
 // readPosition returns the number up to which all was acknowledged; 0 if nobody knows.

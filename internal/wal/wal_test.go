@@ -161,6 +161,26 @@ func TestNumbersGoOn(t *testing.T) {
 	}
 }
 
+// TestPositionIsSavedInTheEnd: also if no acknowledgement follows.
+func TestPositionIsSavedInTheEnd(t *testing.T) {
+	t.Parallel()
+	cfg := small(t)
+	cfg.PositionEvery = 30 * time.Millisecond
+	l := open(t, cfg)
+	appendAll(t, l, 1, 11)
+	for _, number := range []uint64{3, 7, 9} {
+		if err := l.Ack(number); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for tries := 0; readPosition(cfg.Dir) != 9; tries++ {
+		if tries > 1000 {
+			t.Fatalf("the position is %d, want 9", readPosition(cfg.Dir))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 func TestLostPositionReadsAgain(t *testing.T) {
 	t.Parallel()
 	cfg := small(t)
