@@ -62,3 +62,19 @@ func TestDigestOfManyBytes(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkReadDigest reads a file of 100,000 clicks.
+func BenchmarkReadDigest(b *testing.B) {
+	const n = 100_000
+	file, err := Encode(clicks(1, n), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(file)))
+	for b.Loop() {
+		if d, err := ReadDigest(b.Context(), bytes.NewReader(file)); err != nil || !d.IsIntact {
+			b.Fatalf("got %+v, %v", d, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/click")
+}
