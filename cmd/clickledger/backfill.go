@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"text/tabwriter"
 	"time"
 
@@ -20,9 +21,30 @@ type backfillPlan struct {
 	Days   []batch.Plan `json:"days"`
 }
 
-// runBackfill is batch over the days of a period.
-func runBackfill(a *app, cmd *cobra.Command, f *batchFlags) error {
-	cfg, logger, first, err := a.beginDay(cmd, f.from)
+// period is the days of a command: one, or several.
+type period struct{ date, from, to string }
+
+// addPeriod defines the flags of the days.
+func addPeriod(cmd *cobra.Command, p *period) {
+	cmd.Flags().StringVar(&p.date, "date", "", "the billing `day`, YYYY-MM-DD in UTC")
+	cmd.Flags().StringVar(&p.from, "from", "", "the first `day` of a period, in place of --date")
+	cmd.Flags().StringVar(&p.to, "to", "", "its last `day`")
+	cmd.MarkFlagsMutuallyExclusive("date", "from")
+	cmd.MarkFlagsMutuallyExclusive("date", "to")
+	cmd.MarkFlagsRequiredTogether("from", "to")
+}
+
+// check fails where there is no day.
+func (p period) check() error {
+	if p.date == "" && p.from == "" {
+		return &config.ExitError{Code: config.ExitUsage, Err: errors.New(`flag "date" not set, nor "from" and "to"`)}
+	}
+	return nil
+}
+
+// beginPeriod is beginDay for several days.
+func (a *app) beginPeriod(cmd *cobra.Command, p period, require ...string) (cfg *config.Config, logger *slog.Logger, first, last time.Time, err error) {
+	cfg, logger, first, err = a.beginDay(cmd, p.from, require...)
 	var problems config.Problems
 	if errors.As(err, &problems) {
 		for i := range problems {
@@ -32,10 +54,20 @@ func runBackfill(a *app, cmd *cobra.Command, f *batchFlags) error {
 		}
 		err = problems
 	}
-	last, toErr := time.Parse(time.DateOnly, f.to)
-	if toErr != nil && (err == nil || problems != nil) {
-		err = append(problems, config.Problem{Key: "to", Source: "flag --to", Value: f.to, Expected: "a day like 2026-11-01"})
+	last, toErr := time.Parse(time.DateOnly, p.to)
+	expected := "a day like 2026-11-01"
+	if toErr == nil && last.Before(first) {
+		toErr, expected = errors.New("before"), "a day that is not before --from"
 	}
+	if toErr != nil && (err == nil || problems != nil) {
+		err = append(problems, config.Problem{Key: "to", Source: "flag --to", Value: p.to, Expected: expected})
+	}
+	return cfg, logger, first, last, err
+}
+
+// runBackfill is batch over the days of a period.
+func runBackfill(a *app, cmd *cobra.Command, f *batchFlags) error {
+	cfg, logger, first, last, err := a.beginPeriod(cmd, f.period)
 	if err != nil {
 		return err
 	}

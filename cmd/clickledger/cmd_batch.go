@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -47,12 +46,7 @@ same; --exchange names a place that those workers reach as well.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runBatch(a, cmd, f) },
 	}
-	cmd.Flags().StringVar(&f.date, "date", "", "the billing `day`, YYYY-MM-DD in UTC")
-	cmd.Flags().StringVar(&f.from, "from", "", "the first `day` of a period, in place of --date")
-	cmd.Flags().StringVar(&f.to, "to", "", "its last `day`")
-	cmd.MarkFlagsMutuallyExclusive("date", "from")
-	cmd.MarkFlagsMutuallyExclusive("date", "to")
-	cmd.MarkFlagsRequiredTogether("from", "to")
+	addPeriod(cmd, &f.period)
 	cmd.Flags().BoolVar(&f.resume, "resume", false, "of a period, keep results that a run would come to again")
 	cmd.Flags().StringVar(&f.out, "out", "", "`folder` for the result (default: the archive)")
 	addGroup(cmd, "batch")
@@ -65,16 +59,18 @@ same; --exchange names a place that those workers reach as well.`,
 
 // batchFlags are the flags of batch that are no settings.
 type batchFlags struct {
-	date, from, to, out string
-	resume, dryRun      bool
+	period
+
+	out            string
+	resume, dryRun bool
 }
 
 func runBatch(a *app, cmd *cobra.Command, f *batchFlags) error {
-	switch {
-	case f.from != "":
+	if err := f.check(); err != nil {
+		return err
+	}
+	if f.from != "" {
 		return runBackfill(a, cmd, f)
-	case f.date == "":
-		return &config.ExitError{Code: config.ExitUsage, Err: errors.New(`flag "date" not set, nor "from" and "to"`)}
 	}
 	cfg, logger, day, err := a.beginDay(cmd, f.date)
 	if err != nil {

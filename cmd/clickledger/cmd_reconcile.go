@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -22,7 +23,9 @@ import (
 const listLimit = 20
 
 type reconcileFlags struct {
-	date, report      string
+	period
+
+	report            string
 	since, advertiser string
 	limit             int
 	post, dryRun      bool
@@ -44,8 +47,9 @@ final rows. It posts differences only: running it again posts nothing.
 With --dry-run and a ledger the posting is worked out and rolled back: who would be
 charged or credited what, against what the ledger holds. So a policy that is changed
 for the past shows its effect first: judge the days by it with batch --from --to,
-look at each with --dry-run, and then --post the adjustments. --limit is for this
-table too; --json has all.
+look at what reconcile --from --to --dry-run says, and then --post the adjustments.
+--limit is for this table too; --json has all. Days of a period are reconciled one
+after the other, up to the first that fails, as by themselves.
 
 The report is written beside the batch's result as report.json, with report.html
 (charts and tables in one file) and discrepancies.parquet, which has one row for
@@ -57,12 +61,15 @@ who differs by more is held, and beyond that of all together nothing is posted.
 The exit code is 3 if the gate is shut or an advertiser is held.`,
 		Example: `  clickledger reconcile --config clickledger.yaml --date 2026-11-01
   clickledger reconcile --config clickledger.yaml --date 2026-11-01 --post --json
-  clickledger reconcile --config clickledger.yaml --policy new.yaml --date 2026-11-01 --dry-run
+  clickledger reconcile --config clickledger.yaml --policy new.yaml --from 2026-11-01 --to 2026-11-15 --dry-run
   clickledger reconcile --config clickledger.yaml --date 2026-11-01 --advertiser adv_7ba5ab3c --since 14:30 --limit 100`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runReconcile(a, cmd, f) },
 	}
-	addDate(cmd, &f.date)
+	addPeriod(cmd, &f.period)
+	for _, flag := range []string{"report", "since"} {
+		defer cmd.MarkFlagsMutuallyExclusive("from", flag) // once they are defined
+	}
 	cmd.Flags().BoolVar(&f.post, "post", false, "post the bill to the ledger and publish final rows")
 	cmd.Flags().StringVar(&f.report, "report", "", "`file` for the report (default: report.json beside the batch's result)")
 	cmd.Flags().StringVar(&f.since, "since", "", "list discrepancies from this `minute` on: 15:04 of the day, UTC, or RFC 3339")
@@ -81,7 +88,17 @@ func runReconcile(a *app, cmd *cobra.Command, f *reconcileFlags) (err error) {
 	if f.post {
 		require = append(require, "ledger")
 	}
-	cfg, logger, day, err := a.beginDay(cmd, f.date, require...)
+	if err := f.check(); err != nil {
+		return err
+	}
+	var cfg *config.Config
+	var logger *slog.Logger
+	var day, last time.Time
+	if f.from != "" {
+		cfg, logger, day, last, err = a.beginPeriod(cmd, f.period, require...)
+	} else {
+		cfg, logger, day, err = a.beginDay(cmd, f.date, require...)
+	}
 	if err != nil {
 		return err
 	}
@@ -107,6 +124,9 @@ func runReconcile(a *app, cmd *cobra.Command, f *reconcileFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	deps.Serving = store
+	if f.from != "" {
+		return reconcilePeriod(ctx, a, job, last, deps, f.limit)
+	}
 	report, err := reconcile.Run(ctx, job, deps)
 	if err != nil {
 		return err

@@ -38,7 +38,9 @@ func TestRestatement(t *testing.T) {
 	plan := showEffect(t, changed, posted.LedgerMicros, spend)
 
 	var restated, again reconcile.Report
-	startJSON(t, changed, &restated, "reconcile", "--date", "2026-03-01", "--post")
+	var period reconcile.PeriodReport
+	startJSON(t, changed, &period, "reconcile", "--from", "2026-03-01", "--to", "2026-03-01", "--post")
+	restated = *period.Days[0]
 	if restated.PostedEntries != len(plan.Planned) || restated.PostedMicros != plan.ChargedMicros+plan.CreditedMicros ||
 		restated.LedgerMicros != spend || len(restated.Planned) != 0 || restated.UnexplainedClicks != 0 {
 		t.Errorf("posted %+v, planned %d entries, %d micros", restated, len(plan.Planned), plan.CreditedMicros)
@@ -74,11 +76,34 @@ func showEffect(t *testing.T, env []string, held, spend int64) (plan reconcile.R
 			t.Errorf("dry run: exit code %d, lacks %q: %s%s", text.code, want, text.out, text.err)
 		}
 	}
+	showPeriod(t, env, &plan)
 	startJSON(t, env, &after, "ledger", "head")
 	if before != after {
 		t.Errorf("the dry run changed the ledger from %+v to %+v", before, after)
 	}
 	return plan
+}
+
+// showPeriod looks at the same over a period, of which the second day was not judged.
+func showPeriod(t *testing.T, env []string, plan *reconcile.Report) {
+	t.Helper()
+	var period reconcile.PeriodReport
+	startJSON(t, env, &period, "reconcile", "--from", "2026-03-01", "--to", "2026-03-01", "--dry-run")
+	if len(period.Days) != 1 || len(period.Planned) != len(plan.Planned) || period.CreditedMicros != plan.CreditedMicros ||
+		period.ChargedMicros != plan.ChargedMicros || period.Planned[0].AdvertiserID != plan.Planned[0].AdvertiserID ||
+		period.Planned[0].AmountMicros != plan.Planned[0].AmountMicros || period.Planned[0].PostedMicros != plan.Planned[0].PostedMicros {
+		t.Errorf("period %+v, day %+v", period, plan)
+	}
+	got := start(t, env, "reconcile", "--from", "2026-03-01", "--to", "2026-03-02", "--dry-run", "--limit", "2")
+	if got.code != config.ExitFailed || !strings.Contains(got.err, "1 days are done; go on from 2026-03-02") ||
+		!strings.Contains(got.out, plan.Planned[1].AdvertiserID) || !strings.Contains(got.out, "2026-03-02 failed") {
+		t.Errorf("a day that was not judged: exit code %d: %s%s", got.code, got.out, got.err)
+	}
+	for _, args := range []string{"--from 2026-03-02 --to 2026-03-01", "--from 2026-03-01 --to 2026-03-01 --report x.json", ""} {
+		if got := start(t, env, append([]string{"reconcile"}, strings.Fields(args)...)...); got.code != config.ExitUsage {
+			t.Errorf("reconcile %s: exit code %d: %s", args, got.code, got.err)
+		}
+	}
 }
 
 // changeBytes changes a byte of every kind of file, and wants both commands to name it.
