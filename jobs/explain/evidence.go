@@ -193,8 +193,9 @@ func (e *explainer) deadLetter(c *Copy) string {
 		return fmt.Sprintf("%s: the event is %s ahead of its receipt, and allowed is %s", reason, ahead, revision.MaxEventAhead)
 	case schemas.ReasonStale:
 		return fmt.Sprintf("%s: the event is %s behind its receipt, and allowed is %s", reason, -ahead, revision.MaxEventAge)
+	default: // the reason says it
+		return reason
 	}
-	return reason
 }
 
 // late is how far behind a click came.

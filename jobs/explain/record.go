@@ -91,7 +91,7 @@ func (e *explainer) record(ctx context.Context, c *Copy) (record schemas.Record,
 		note = e.deps.LogProblem
 	}
 	if e.deps.Log != nil {
-		found := false
+		var found bool
 		record, found, err = e.deps.Log.Record(ctx, c.position())
 		switch {
 		case ctx.Err() != nil:
