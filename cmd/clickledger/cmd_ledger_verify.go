@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -108,7 +109,7 @@ func writeVerification(w io.Writer, v *ledger.Verification, hasArchive bool) err
 
 type closeResult struct {
 	DryRun bool `json:"dry_run"`
-	ledgerpg.Period
+	ledger.Closed
 }
 
 func newLedgerCloseCommand(a *app) *cobra.Command {
@@ -122,7 +123,10 @@ of the day before, and closes it: nothing can be booked into it again. What is
 received or judged later about its days is booked on the first open day, as an
 adjustment or credit that names the day and the entry that it corrects.
 
-Months are closed in order. Closing one again does nothing.`,
+Every day of the month has to be settled to its end by reconcile --post, one without
+clicks too: then it is known that there are none. Else the days are named and nothing
+is done. Who is held of a day stands in no one's way: the charge becomes an
+adjustment. Months are closed in order. Closing one again does nothing.`,
 		Example: `  clickledger ledger close --config clickledger.yaml --month 2026-10 --dry-run
   clickledger ledger close --config clickledger.yaml --month 2026-10`,
 		Args: cobra.NoArgs,
@@ -142,11 +146,11 @@ func runLedgerClose(a *app, cmd *cobra.Command, text string, dryRun bool) error 
 		return err
 	}
 	defer book.Close()
-	period, err := book.ClosePeriod(cmd.Context(), ledgerpg.CloseRequest{Month: month, RunID: runID("close"), Now: time.Now(), DryRun: dryRun})
+	closed, err := ledger.Close(cmd.Context(), book, ledgerpg.CloseRequest{Month: month, RunID: runID("close"), Now: time.Now(), DryRun: dryRun})
 	if err != nil {
 		return err
 	}
-	result := closeResult{DryRun: dryRun, Period: period}
+	result, period := closeResult{DryRun: dryRun, Closed: *closed}, closed.Period
 	return a.result(result, func(w io.Writer) error {
 		done := "closed"
 		switch {
@@ -156,6 +160,9 @@ func runLedgerClose(a *app, cmd *cobra.Command, text string, dryRun bool) error 
 			done = "would be closed"
 		}
 		_, err := fmt.Fprintf(w, "%s %s: %d entries, %s\n%s\n", period.Month, done, period.Entries, period.AmountMicros, period.PeriodHash)
+		for _, day := range closed.Held {
+			fmt.Fprintf(w, "held of %s: %s\n", day.BillingDate, strings.Join(day.Advertisers, ", "))
+		}
 		return err
 	})
 }

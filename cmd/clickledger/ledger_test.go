@@ -6,9 +6,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/clickledger/clickledger/internal/config"
 	"github.com/clickledger/clickledger/internal/ledgerpg"
+	"github.com/clickledger/clickledger/jobs/batch"
 	"github.com/clickledger/clickledger/jobs/ledger"
 	"github.com/clickledger/clickledger/jobs/reconcile"
 )
@@ -131,11 +133,41 @@ func pay(t *testing.T, env []string, adv string) {
 	}
 }
 
+// settleMonth settles the days of the month that lack: one by the commands that the refusal names, the
+// others as these do.
+func settleMonth(t *testing.T, env []string) {
+	t.Helper()
+	var settled reconcile.Report
+	startJSON(t, env, &batch.Result{}, "batch", "--date", "2026-03-02")
+	startJSON(t, env, &settled, "reconcile", "--date", "2026-03-02", "--post")
+	if !settled.IsPosted || !settled.IsComplete || settled.PostedEntries != 0 {
+		t.Errorf("a day without clicks: %+v", settled)
+	}
+	dsn, _ := strings.CutPrefix(env[3], "CLICKLEDGER_LEDGER=")
+	book, err := ledgerpg.Open(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer book.Close()
+	for day := time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC); day.Month() == time.March; day = day.AddDate(0, 0, 1) {
+		_, err := book.Post(t.Context(), ledgerpg.PostRequest{BillingDate: day, Currency: "USD", PolicyHash: settled.PolicyHash, RunID: "test",
+			CutAt: day.AddDate(0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // closeAndVerify closes the month, and verifies before and after a result was changed.
 func closeAndVerify(t *testing.T, env []string, dir string) {
 	t.Helper()
 	var head ledgerpg.Head
 	startJSON(t, env, &head, "ledger", "head")
+	lacking := start(t, env, "ledger", "close", "--month", "2026-03")
+	if lacking.code != config.ExitFailed || !strings.Contains(lacking.err, "30 days are not settled to the end: 2026-03-02 to 2026-03-31: settle each") {
+		t.Errorf("a month that is not settled: exit code %d, %s%s", lacking.code, lacking.out, lacking.err)
+	}
+	settleMonth(t, env)
 	var closed, again closeResult
 	startJSON(t, env, &closed, "ledger", "close", "--month", "2026-03")
 	startJSON(t, env, &again, "ledger", "close", "--month", "2026-03")
@@ -144,7 +176,7 @@ func closeAndVerify(t *testing.T, env []string, dir string) {
 	}
 	var sound ledger.Verification
 	startJSON(t, env, &sound, "ledger", "verify", "--head", head.LinkHash)
-	if !sound.IsSound || sound.TiedDays != 1 || len(sound.UntiedDays) != 0 || sound.HeadLinkID != head.LinkID {
+	if !sound.IsSound || sound.TiedDays != 2 || len(sound.UntiedDays) != 0 || sound.HeadLinkID != head.LinkID {
 		t.Errorf("verification %+v", sound)
 	}
 	file := filepath.Join(dir, "archive", "results", "dt=2026-03-01", "rev=1", "minutes.parquet")

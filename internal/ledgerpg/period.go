@@ -41,11 +41,11 @@ type CloseRequest struct {
 }
 
 // ClosePeriod seals the days of a month and closes it: nothing is booked into it from then on. Months are
-// closed in order; one without entries may be left out. Closing again does nothing. The error wraps
+// closed in order; one without entries may be left out. Whether its days are settled is for the caller to
+// ask (UnsettledDays). Closing again does nothing. The error wraps
 // ErrNotClosable, or is the database's, after which repeating is safe.
 func (l *Ledger) ClosePeriod(ctx context.Context, request CloseRequest) (Period, error) {
-	year, month, _ := request.Month.UTC().Date()
-	first := time.Date(year, month, 1, 0, 0, 0, 0, time.UTC)
+	first, _ := monthOf(request.Month)
 	label := "close " + first.Format("2006-01")
 	if request.RunID == "" || request.Month.IsZero() {
 		return Period{}, fmt.Errorf("%s: month or run id is missing: %w", label, ErrInvalid)
@@ -73,6 +73,48 @@ func (l *Ledger) ClosePeriod(ctx context.Context, request CloseRequest) (Period,
 	}
 	period.ClosedAt = period.ClosedAt.UTC()
 	return period, nil
+}
+
+// HeldDay is a day of which somebody was left alone when it was last settled.
+type HeldDay struct {
+	BillingDate string   `json:"billing_date" db:"billing_date"` // YYYY-MM-DD
+	Advertisers []string `json:"advertisers" db:"held"`
+}
+
+// UnsettledDays are the days of a month (any instant of it) that no settlement covers to their end, as
+// YYYY-MM-DD in order; none where the month is closed. Days without a click need a settlement, too. What
+// is settled stays settled.
+func (l *Ledger) UnsettledDays(ctx context.Context, month time.Time) ([]string, error) {
+	first, last := monthOf(month)
+	type day struct {
+		BillingDate string `db:"billing_date"`
+	}
+	days, err := collect[day](ctx, l.pool, "select_unsettled_days", first, last)
+	if err != nil {
+		return nil, fmt.Errorf("read settlements of %s: %w", first.Format("2006-01"), l.explain(err))
+	}
+	dates := make([]string, len(days))
+	for i, d := range days {
+		dates[i] = d.BillingDate
+	}
+	return dates, nil
+}
+
+// HeldDays are the days of a month of which somebody is still held, in order.
+func (l *Ledger) HeldDays(ctx context.Context, month time.Time) ([]HeldDay, error) {
+	first, last := monthOf(month)
+	days, err := collect[HeldDay](ctx, l.pool, "select_held_days", first, last)
+	if err != nil {
+		return nil, fmt.Errorf("read settlements of %s: %w", first.Format("2006-01"), l.explain(err))
+	}
+	return days, nil
+}
+
+// monthOf is the first and the last day of an instant's month.
+func monthOf(instant time.Time) (first, last time.Time) {
+	year, month, _ := instant.UTC().Date()
+	first = time.Date(year, month, 1, 0, 0, 0, 0, time.UTC)
+	return first, first.AddDate(0, 1, -1)
 }
 
 // closeMonth does the work of ClosePeriod under the lock.

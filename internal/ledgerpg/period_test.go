@@ -3,8 +3,10 @@ package ledgerpg
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -68,6 +70,52 @@ func TestClosedPeriodTakesNothing(t *testing.T) {
 		t.Errorf("booked into a closed month: %v", err)
 	}
 	f.sound()
+}
+
+// TestUnsettledDays: a day is settled by a run that covers all of it, though it had nobody to bill.
+func TestUnsettledDays(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.register("a")
+	month := date("2026-10-01")
+	settle := func(day time.Time, cut time.Duration, held ...string) {
+		r := request(day, charge("a", 100, 1))
+		if day.Day() == 31 {
+			r.Charges = nil
+		}
+		r.Result, r.ResultHash, r.CutAt, r.Held = "results/x", "00", day.Add(cut), held
+		f.post(r)
+	}
+	for day := month; day.Month() == month.Month(); day = day.AddDate(0, 0, 1) {
+		switch day.Day() {
+		case 7: // never
+		case 9:
+			settle(day, 24*time.Hour-time.Minute) // in progress
+		case 11:
+			settle(day, 24*time.Hour)
+			settle(day, time.Hour) // an earlier cut takes nothing back
+		case 13:
+			settle(day, 24*time.Hour, "b", "c")
+		case 14:
+			settle(day, 24*time.Hour, "b")
+			settle(day, 24*time.Hour)
+		default:
+			settle(day, 24*time.Hour)
+		}
+	}
+	f.post(request(date("2026-10-07"), charge("a", 5, 1))) // one that does not say how far it came
+	days, err := f.ledger.UnsettledDays(t.Context(), month.AddDate(0, 0, 20))
+	if want := []string{"2026-10-07", "2026-10-09"}; err != nil || !slices.Equal(days, want) {
+		t.Errorf("unsettled: %v, %v, want %v", days, err, want)
+	}
+	held, err := f.ledger.HeldDays(t.Context(), month)
+	if err != nil || len(held) != 1 || held[0].BillingDate != "2026-10-13" || !slices.Equal(held[0].Advertisers, []string{"b", "c"}) {
+		t.Errorf("held: %+v, %v", held, err)
+	}
+	f.closeMonth(month)
+	if days, err := f.ledger.UnsettledDays(t.Context(), month); err != nil || len(days) != 0 {
+		t.Errorf("of a closed month: %v, %v", days, err)
+	}
 }
 
 func TestCreditLimitIsReportedWhenCrossed(t *testing.T) {

@@ -282,9 +282,9 @@ func (b *bed) changeResult(advertiser, change string) {
 		b.t.Fatal(err)
 	}
 	defer db.Close()
+	//nolint:unqueryvet // all columns are kept
 	query := fmt.Sprintf(`copy (select * replace (%s) from '%s' where advertiser_id = '%s' union all select * from '%s' where advertiser_id <> '%s'
-		order by all) to '%s' (format parquet)`, //nolint:unqueryvet // all columns are kept
-		change, path, advertiser, path, advertiser, changed)
+		order by all) to '%s' (format parquet)`, change, path, advertiser, path, advertiser, changed)
 	if _, err := db.ExecContext(b.ctx, query); err != nil {
 		b.t.Fatal(err)
 	}
