@@ -140,6 +140,7 @@ func runGateway(a *app, cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	gateway.OwnProcess()
 	result, err := gateway.Run(cmd.Context(), gatewayCfg, gateway.Deps{Producer: producer, Countries: countries, Logger: logger})
 	if closeErr := producer.Close(); err == nil && result.Pending == 0 && !errors.Is(closeErr, context.DeadlineExceeded) {
 		err = closeErr // what it still held is in the write-ahead log

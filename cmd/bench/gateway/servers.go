@@ -80,6 +80,7 @@ func serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	gateway.OwnProcess()
 	_, err = gateway.Run(ctx, gateway.Config{Listen: "127.0.0.1:0", WAL: wal.Config{Dir: dir}, RedirectHosts: []string{"*.example"}},
 		gateway.Deps{Producer: producer, Listening: func(a net.Addr) { fmt.Println(a) }})
 	return errors.Join(err, producer.Close())
