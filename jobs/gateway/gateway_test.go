@@ -185,7 +185,7 @@ func TestBadClicksAreRecorded(t *testing.T) {
 	}
 	m := &memory{}
 	resp := get(newTestHandler(t, Config{Key: schemas.KeyAdSalt, Salts: 1}, m), "ad_id=ad_1"+redirect, nil)
-	if c := m.last(t); !math.IsNaN(c.CostPerClick) || c.Timestamp != 0 || string(c.IPAddress) != "192.0.2.1" ||
+	if c := m.last(t); !math.IsNaN(c.CostPerClick) || c.Timestamp != c.ReceivedAt || string(c.IPAddress) != "192.0.2.1" ||
 		len(c.CountryCode) != 0 || len(c.DeviceType) != 0 || string(m.records[0].Key) != "ad_1_0" {
 		t.Errorf("got %+v with key %q", c, m.records[0].Key)
 	}

@@ -178,7 +178,7 @@ func (h *handler) admit(r *http.Request, to route) (p parameters, target string,
 	} else {
 		p.click.CostPerClick = 0 // an impression has none
 	}
-	if !p.isTimed && (h.cfg.Keys != nil || to.topic == entryImpression) {
+	if !p.isTimed {
 		p.click.Timestamp = now.UnixMicro() // a URL that was made for many, or long ago
 	}
 	h.complete(&p.click, r, from, now.UnixMicro())

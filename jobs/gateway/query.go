@@ -86,7 +86,7 @@ func parseCost(text []byte) float64 {
 	return cost
 }
 
-// parseTimestamp reads a whole number. Anything else, and no timestamp at all, is 0, the year 1970:
+// parseTimestamp reads a whole number. Anything else is 0, the year 1970:
 // the click becomes a dead letter stale. One that is too large for the wire becomes the largest
 // there is, and the click a dead letter future.
 func parseTimestamp(text []byte) int64 {
