@@ -16,14 +16,6 @@ import (
 	"github.com/clickledger/clickledger/internal/ledgerpg"
 )
 
-// addDate defines the flag of the billing day, which every job over one day needs.
-func addDate(cmd *cobra.Command, date *string) {
-	cmd.Flags().StringVar(date, "date", "", "the billing `day`, YYYY-MM-DD in UTC")
-	if err := cmd.MarkFlagRequired("date"); err != nil {
-		panic(err)
-	}
-}
-
 // beginDay is begin for a job over one day of the archive. Problems of the configuration and of the
 // date come together.
 func (a *app) beginDay(cmd *cobra.Command, date string, require ...string) (*config.Config, *slog.Logger, time.Time, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestRestatement(t *testing.T) {
 	if err := os.WriteFile(rules, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	changed := append(env[:len(env):len(env)], "CLICKLEDGER_POLICY="+rules)
+	changed := append(slices.Clip(env), "CLICKLEDGER_POLICY="+rules)
 	var judged batch.BackfillResult
 	startJSON(t, changed, &judged, "batch", "--from", "2026-03-01", "--to", "2026-03-01")
 	if len(judged.Days) != 1 || judged.Days[0].SpendMicros >= posted.Batch.SpendMicros {

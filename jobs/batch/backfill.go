@@ -107,12 +107,12 @@ func Backfill(ctx context.Context, cfg BackfillConfig, deps Deps) (BackfillResul
 
 func backfillDay(ctx context.Context, cfg Config, deps Deps, resume bool) (BackfillDay, error) {
 	if resume {
-		kept, err := current(ctx, cfg)
+		kept, isCurrent, err := current(ctx, cfg)
 		if err != nil {
 			return BackfillDay{}, fmt.Errorf("look for the result of %s: %w", cfg.Date.Format(time.DateOnly), err)
 		}
-		if kept != nil {
-			return BackfillDay{Result: *kept, IsKept: true}, nil
+		if isCurrent {
+			return BackfillDay{Result: kept, IsKept: true}, nil
 		}
 	}
 	r, err := Run(ctx, cfg, deps)
@@ -142,44 +142,41 @@ func (a Archived) IsCurrent(cfg Config, m *Manifest) bool {
 		len(a.Fresh(cfg.Date, cfg.Policy, m.Inputs)) == 0
 }
 
-// current returns the newest result of a day, if a run would come to it again.
-func current(ctx context.Context, cfg Config) (_ *Result, err error) {
+// current returns the newest result of a day, and whether a run would come to it again.
+func current(ctx context.Context, cfg Config) (_ Result, isCurrent bool, err error) {
 	store, err := objectstore.Open(ctx, cfg.Archive)
 	if err != nil {
-		return nil, err
+		return Result{}, false, err
 	}
 	results, prefix := store, ""
 	if cfg.Out != "" {
 		out, err := filepath.Abs(cfg.Out)
 		if err != nil {
-			return nil, fmt.Errorf("out: %w", err)
+			return Result{}, false, fmt.Errorf("out: %w", err)
 		}
 		if results, err = objectstore.Open(ctx, "file://"+out); err != nil {
-			return nil, err
+			return Result{}, false, err
 		}
 	} else if prefix, err = LastRevision(ctx, store, cfg.Date.Format(time.DateOnly)); err != nil || prefix == "" {
-		return nil, err
+		return Result{}, false, err
 	}
 	v := Verifier{Store: results}
 	m, err := v.VerifyResult(ctx, prefix)
 	if err != nil || m == nil || v.Count > 0 {
-		return nil, err
+		return Result{}, false, err
 	}
 	dir, err := os.MkdirTemp(cfg.TempDir, "clickledger-batch-")
 	if err != nil {
-		return nil, err
+		return Result{}, false, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	var archived Archived
 	if archived.Clicks, err = Inputs(ctx, store, "clicks/", dir); err != nil {
-		return nil, err
+		return Result{}, false, err
 	}
 	if archived.DeadLetters, err = Inputs(ctx, store, "dead_letters/", dir); err != nil {
-		return nil, err
-	}
-	if !archived.IsCurrent(cfg, m) {
-		return nil, nil
+		return Result{}, false, err
 	}
 	m.Result.Out = strings.TrimSuffix(results.URL(prefix), "/")
-	return &m.Result, nil
+	return m.Result, archived.IsCurrent(cfg, m), nil
 }
