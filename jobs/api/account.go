@@ -129,7 +129,7 @@ func (h *Handler) statement(ctx context.Context, claims bearer.Claims, rawQuery 
 	}
 	month, ok := p.date("month", "2006-01", "2026-11")
 	if !ok && len(p.values["month"]) == 0 {
-		p.bad("month", "is missing")
+		p.badf("month", "is missing")
 	}
 	format := p.oneOf("format", "html", "html", "csv", "json")
 	if bad := p.check(); bad != nil {

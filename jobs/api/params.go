@@ -24,17 +24,17 @@ func parseParameters(rawQuery string) *parameters {
 	p := &parameters{}
 	values, err := url.ParseQuery(rawQuery)
 	if err != nil {
-		p.bad("", "the query string is not well formed")
+		p.badf("", "the query string is not well formed")
 	}
 	if len(values) > queriesMax {
-		p.bad("", "there are too many parameters")
+		p.badf("", "there are too many parameters")
 		values = nil
 	}
 	p.values = values
 	return p
 }
 
-func (p *parameters) bad(name, format string, args ...any) {
+func (p *parameters) badf(name, format string, args ...any) {
 	p.errors = append(p.errors, badParameter{Parameter: name, Detail: fmt.Sprintf(format, args...)})
 }
 
@@ -43,7 +43,7 @@ func (p *parameters) get(name string) (string, bool) {
 	p.known = append(p.known, name)
 	values := p.values[name]
 	if len(values) > 1 {
-		p.bad(name, "comes %d times: want it once", len(values))
+		p.badf(name, "comes %d times: want it once", len(values))
 		return "", false
 	}
 	if len(values) == 0 {
@@ -57,12 +57,12 @@ func (p *parameters) id(name string, isRequired bool) string {
 	text, ok := p.get(name)
 	switch {
 	case text == "" && isRequired && len(p.values[name]) < 2:
-		p.bad(name, "is missing")
+		p.badf(name, "is missing")
 	case !ok || text == "":
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
-		p.bad(name, "holds what is no text")
+		p.badf(name, "holds what is no text")
 	case utf8.RuneCountInString(text) > idBytesMax:
-		p.bad(name, "is longer than %d characters", idBytesMax)
+		p.badf(name, "is longer than %d characters", idBytesMax)
 	default:
 		return text
 	}
@@ -76,7 +76,7 @@ func (p *parameters) oneOf(name, value string, words ...string) string {
 		return value
 	}
 	if !slices.Contains(words, text) {
-		p.bad(name, "want one of %s", strings.Join(words, ", "))
+		p.badf(name, "want one of %s", strings.Join(words, ", "))
 		return value
 	}
 	return text
@@ -90,7 +90,7 @@ func (p *parameters) number(name string, value, high int) int {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > high {
-		p.bad(name, "want a whole number from 1 to %d", high)
+		p.badf(name, "want a whole number from 1 to %d", high)
 		return value
 	}
 	return n
@@ -112,11 +112,11 @@ func (p *parameters) span(bucket int64) span {
 		switch {
 		case !given:
 			if len(p.values[name]) < 2 {
-				p.bad(name, "is missing")
+				p.badf(name, "is missing")
 			}
 			ok = false
 		case err != nil || n < 0 || n > secondsMax-daySeconds:
-			p.bad(name, "want Unix seconds from 0 to %d", int64(secondsMax-daySeconds))
+			p.badf(name, "want Unix seconds from 0 to %d", int64(secondsMax-daySeconds))
 			ok = false
 		default:
 			at[i] = n
@@ -126,11 +126,11 @@ func (p *parameters) span(bucket int64) span {
 		return span{}
 	}
 	if at[1] <= at[0] {
-		p.bad("end_time", "want a time after start_time")
+		p.badf("end_time", "want a time after start_time")
 		return span{}
 	}
 	if at[1]-at[0] > RangeDaysMax*daySeconds {
-		p.bad("end_time", "want at most %d days after start_time", RangeDaysMax)
+		p.badf("end_time", "want at most %d days after start_time", RangeDaysMax)
 		return span{}
 	}
 	return span{at[0] / bucket * bucket, (at[1] + bucket - 1) / bucket * bucket}
@@ -151,14 +151,14 @@ func (p *parameters) granularity() (string, int64) {
 	}
 	text, ok := p.get("granularity")
 	if !ok && len(p.values["granularity"]) == 0 {
-		p.bad("granularity", "is missing: want one of %s", strings.Join(names, ", "))
+		p.badf("granularity", "is missing: want one of %s", strings.Join(names, ", "))
 	}
 	if !ok {
 		return names[0], granularities[0].seconds
 	}
 	i := slices.Index(names, text)
 	if i < 0 {
-		p.bad("granularity", "want one of %s", strings.Join(names, ", "))
+		p.badf("granularity", "want one of %s", strings.Join(names, ", "))
 		i = 0
 	}
 	return names[i], granularities[i].seconds
@@ -172,7 +172,7 @@ func (p *parameters) date(name, layout, example string) (time.Time, bool) {
 	}
 	at, err := time.Parse(layout, text)
 	if err != nil || at.Year() < 1970 || at.Year() > 2105 {
-		p.bad(name, "want a date like %s", example)
+		p.badf(name, "want a date like %s", example)
 		return time.Time{}, false
 	}
 	return at, true
@@ -206,7 +206,7 @@ func (p *parameters) cursor() cursor {
 		err = json.Unmarshal(doc, &[]any{&c.bucket, &c.part})
 	}
 	if err != nil || len(text) > cursorBytesMax || c.bucket < 0 || c.bucket > secondsMax || c.String() != text {
-		p.bad("cursor", "want the next_cursor of a page")
+		p.badf("cursor", "want the next_cursor of a page")
 		return start
 	}
 	return c
@@ -222,7 +222,7 @@ func (p *parameters) check() *problem {
 	}
 	slices.Sort(unknown)
 	for _, name := range unknown {
-		p.bad(cut(name), "there is no such parameter")
+		p.badf(cut(name), "there is no such parameter")
 	}
 	if len(p.errors) == 0 {
 		return nil

@@ -31,15 +31,15 @@ func setup(t *testing.T) (*Archive, string, *atomic.Int64) {
 		result := filepath.Join(dir, "results", "dt="+tt.day, fmt.Sprintf("rev=%d", tt.revision))
 		write(t, filepath.Join(result, "run.json"), []byte("{}"))
 		write(t, filepath.Join(result, "report.json"), reportOf(t, tt.day, tt.clicks, tt.held))
-		parquet(t, filepath.Join(result, "discrepancies.parquet"), fmt.Sprintf(`select * from (values
+		parquet(t, filepath.Join(result, "discrepancies.parquet"), fmt.Sprintf(`from (values
 			('adv_1', 'late_in_stream', %d::bigint, 450::bigint), ('adv_1', 'late_in_stream', 1::bigint, 50::bigint),
 			('adv_2', 'unexplained', -1::bigint, -70::bigint)) as t(advertiser_id, cause, delta_clicks, delta_micros)`, tt.clicks))
 		parquet(t, filepath.Join(result, "minutes.parquet"), `select timestamp '2026-11-10 07:00:00' as click_minute, 'adv_1' as advertiser_id`)
-		parquet(t, filepath.Join(result, "decisions.parquet"), `select * from (values
+		parquet(t, filepath.Join(result, "decisions.parquet"), `from (values
 			(0, 1::bigint, 'invalid', ['listed_ip', 'velocity_ip_ad']), (0, 2::bigint, 'invalid', ['listed_ip']), (0, 3::bigint, 'duplicate', []::varchar[]),
 			(1, 1::bigint, 'invalid', ['bot_user_agent'])) as t("partition", "offset", verdict, rules)`)
 	}
-	parquet(t, filepath.Join(dir, "clicks", "dt=2026-11-10", "hr=07", "p=000", "00000000000000000000-00000000000000000009.parquet"), `select * from (values
+	parquet(t, filepath.Join(dir, "clicks", "dt=2026-11-10", "hr=07", "p=000", "00000000000000000000-00000000000000000009.parquet"), `from (values
 		(0, 1::bigint, 'adv_1', 150::bigint, timestamptz '2026-11-10 07:00:00Z'), (0, 2::bigint, 'adv_1', 200::bigint, timestamptz '2026-11-10 07:01:00Z'),
 		(0, 3::bigint, 'adv_1', 250::bigint, timestamptz '2026-11-10 07:02:00Z'), (1, 1::bigint, 'adv_2', 300::bigint, timestamptz '2026-11-10 07:03:00Z'),
 		(1, 2::bigint, 'adv_2', 300::bigint, timestamptz '2026-11-09 07:03:00Z')) as t("partition", "offset", advertiser_id, cost_micros, event_time)`)
