@@ -13,6 +13,7 @@ import (
 	"github.com/clickledger/clickledger/jobs/batch"
 	"github.com/clickledger/clickledger/jobs/ledger"
 	"github.com/clickledger/clickledger/jobs/reconcile"
+	"github.com/clickledger/clickledger/schemas/policy"
 )
 
 // TestLedgerCommands takes a posted day through suspense, documents, payments and the close, and finds
@@ -133,7 +134,7 @@ func pay(t *testing.T, env []string, adv string) {
 	}
 }
 
-// settleMonth settles the days of the month that lack: one by the commands that the refusal names, the
+// settleMonth settles the days of March that lack: the second by the commands that the refusal names, the
 // others as these do.
 func settleMonth(t *testing.T, env []string) {
 	t.Helper()
@@ -143,14 +144,20 @@ func settleMonth(t *testing.T, env []string) {
 	if !settled.IsPosted || !settled.IsComplete || settled.PostedEntries != 0 {
 		t.Errorf("a day without clicks: %+v", settled)
 	}
+	settleFrom(t, env, 3)
+}
+
+// settleFrom settles the days of March from this one on as days without clicks.
+func settleFrom(t *testing.T, env []string, first int) {
+	t.Helper()
 	dsn, _ := strings.CutPrefix(env[3], "CLICKLEDGER_LEDGER=")
 	book, err := ledgerpg.Open(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer book.Close()
-	for day := time.Date(2026, 3, 3, 0, 0, 0, 0, time.UTC); day.Month() == time.March; day = day.AddDate(0, 0, 1) {
-		_, err := book.Post(t.Context(), ledgerpg.PostRequest{BillingDate: day, Currency: "USD", PolicyHash: settled.PolicyHash, RunID: "test",
+	for day := time.Date(2026, 3, first, 0, 0, 0, 0, time.UTC); day.Month() == time.March; day = day.AddDate(0, 0, 1) {
+		_, err := book.Post(t.Context(), ledgerpg.PostRequest{BillingDate: day, Currency: "USD", PolicyHash: policy.Default().Hash(), RunID: "test",
 			CutAt: day.AddDate(0, 0, 1)})
 		if err != nil {
 			t.Fatal(err)

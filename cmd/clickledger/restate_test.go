@@ -23,6 +23,7 @@ func TestRestatement(t *testing.T) {
 	startJSON(t, env, &migrateResult{}, "migrate")
 	var posted reconcile.Report
 	startJSON(t, env, &posted, "reconcile", "--date", "2026-03-01", "--post")
+	settleFrom(t, env, 2)
 	startJSON(t, env, &closeResult{}, "ledger", "close", "--month", "2026-03")
 	rules := filepath.Join(dir, "stricter.yaml")
 	text := "revisions:\n  - effective_from: 2020-01-01T00:00:00Z\n    velocity: {max_clicks: 5}\n"
