@@ -48,6 +48,9 @@ tests. Production takes a real Kafka by --log.`,
 	addGroup(cmd, "gateway")
 	addGroup(cmd, "api")
 	addGroup(cmd, "stream")
+	for _, name := range []string{"topic", "runner"} { // it counts both, on prism
+		_ = cmd.Flags().MarkHidden(name) // the flag is there
+	}
 	addGroup(cmd, "archiver")
 	return cmd
 }
