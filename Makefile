@@ -121,6 +121,10 @@ bench: check-tools ## measure CPU per click of stream, batch, bare loop and plai
 	go build -o bin/bench ./cmd/bench
 	bin/bench $(ARGS)
 
+.PHONY: bench-api
+bench-api: check-tools ## measure the analytics API: 10 clients on 10 million rows
+	go test ./jobs/api -run '^$$' -bench API -benchtime 1x -timeout 30m
+
 .PHONY: bench-services
 bench-services: build ## measure freshness on real Kafka and ClickHouse: make bench-services ARGS='--runner flink'
 	go build -o bin/bench ./cmd/bench

@@ -107,7 +107,7 @@ func (h *Handler) analytics(ctx context.Context, claims bearer.Claims, rawQuery 
 	if err != nil {
 		return nil, err
 	}
-	cuts, err := h.store.finalCuts(ctx, q.span)
+	cuts, err := h.store.finalCuts(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -13,8 +13,8 @@ import (
 
 // The environment of TestPageOfAServer: a server that runs, with its gateway.
 const (
-	envPage       = "CLICKLEDGER_TEST_PAGE"       // http://host:port of API and page
-	envToken      = "CLICKLEDGER_TEST_TOKEN"     
+	envPage       = "CLICKLEDGER_TEST_PAGE" // http://host:port of API and page
+	envToken      = "CLICKLEDGER_TEST_TOKEN"
 	envGateway    = "CLICKLEDGER_TEST_GATEWAY"    // http://host:port
 	envAdvertiser = "CLICKLEDGER_TEST_ADVERTISER" // with clicks in the last hour
 )

@@ -141,14 +141,23 @@ func token(t testing.TB, advertiser string) string {
 
 // reply is what came back.
 type reply struct {
-	status int
-	header http.Header
-	body   []byte
+	request *http.Request
+	status  int
+	header  http.Header
+	body    []byte
 }
 
 // get sends a request with a token, and headers as pairs of name and value. Its answer is checked
 // against the OpenAPI document.
 func (r *rig) get(t testing.TB, path, token string, headers ...string) reply {
+	t.Helper()
+	got := r.ask(t, path, token, headers...)
+	conforms(t, got.request, &http.Response{StatusCode: got.status, Header: got.header}, got.body)
+	return got
+}
+
+// ask sends a request.
+func (r *rig) ask(t testing.TB, path, token string, headers ...string) reply {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+path, http.NoBody)
 	if err != nil {
@@ -169,8 +178,7 @@ func (r *rig) get(t testing.TB, path, token string, headers ...string) reply {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conforms(t, request, answer, body)
-	return reply{answer.StatusCode, answer.Header, body}
+	return reply{request, answer.StatusCode, answer.Header, body}
 }
 
 // read decodes the answer of a request that must succeed.

@@ -19,6 +19,8 @@ type store struct {
 	mu             sync.Mutex
 	hasImpressions bool
 	checkedAt      time.Time
+	cuts           map[int64]int64 // never changed once it is here
+	cutsAt         time.Time
 }
 
 // scope is whose rows are meant.
@@ -147,16 +149,32 @@ func (c cursor) before(other cursor) bool {
 	return c.bucket < other.bucket || c.bucket == other.bucket && c.part < other.part
 }
 
-// finalCuts returns the end of what is final, by the beginning of the day.
-func (s *store) finalCuts(ctx context.Context, r span) (map[int64]int64, error) {
-	cuts := map[int64]int64{}
-	err := s.query(ctx, "api_final_cuts", []any{r.from / daySeconds * daySeconds, r.to}, func(row []any) error {
-		var day, at int64
-		err := integers(row, map[int]*int64{0: &day, 1: &at})
-		cuts[day] = at
+// cutsFor is how long the cuts are used. A cut that is old calls a point provisional for that much longer.
+const cutsFor = time.Second
+
+// finalCuts returns the end of what is final, by the beginning of the day: of all days, a row each.
+func (s *store) finalCuts(ctx context.Context) (map[int64]int64, error) {
+	s.mu.Lock()
+	cuts, isDue := s.cuts, s.now().Sub(s.cutsAt) >= cutsFor
+	s.mu.Unlock()
+	if cuts != nil && !isDue {
+		return cuts, nil
+	}
+	at := s.now()
+	cuts = map[int64]int64{}
+	err := s.query(ctx, "api_final_cuts", []any{int64(0), int64(secondsMax)}, func(row []any) error {
+		var day, cut int64
+		err := integers(row, map[int]*int64{0: &day, 1: &cut})
+		cuts[day] = cut
 		return err
 	})
-	return cuts, err
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cuts, s.cutsAt = cuts, at
+	return cuts, nil
 }
 
 // topPart is one campaign or ad.
