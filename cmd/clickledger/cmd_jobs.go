@@ -59,6 +59,10 @@ func writeJobs(w io.Writer, r *history.Report) error {
 		fmt.Fprint(table, "day\trev\trecords\tbillable\tduplicates\tinvalid\tdead\tspend\tpolicy\n")
 	}
 	for _, run := range r.Runs {
+		if run.IsChanged {
+			fmt.Fprintf(table, "%s\t%d\tits manifest was changed, or is of an earlier version\n", run.Date, run.Revision)
+			continue
+		}
 		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%.12s\n", run.Date, run.Revision, run.Records, run.BillableClicks,
 			run.DuplicateClicks, run.InvalidClicks, run.DeadLetters, money.Micros(run.SpendMicros), run.PolicyHash)
 	}

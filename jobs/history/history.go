@@ -4,6 +4,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -34,6 +35,8 @@ type Run struct {
 	Advertisers     int64  `json:"advertisers"`
 	PolicyHash      string `json:"policy_hash"`
 	Out             string `json:"out"` // its place
+	// IsChanged: the manifest is not as it was written, and its figures are left out.
+	IsChanged bool `json:"is_changed"`
 }
 
 // Settlement is one posting of a day.
@@ -72,6 +75,10 @@ func List(ctx context.Context, archive string, ledger Ledger) (*Report, error) {
 	report := &Report{Runs: []Run{}, Settlements: []Settlement{}, HasLedger: ledger != nil}
 	for _, key := range keys {
 		m, err := batch.LoadManifest(ctx, store, key)
+		if errors.Is(err, batch.ErrChanged) {
+			report.Runs = append(report.Runs, Run{Date: key.Date, Revision: key.Revision, Out: store.URL(key.Prefix), IsChanged: true})
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
