@@ -77,7 +77,7 @@ func TestBacklog(t *testing.T) {
 	}
 	t.Logf("%d clicks, %d MiB: appended by %d writers and read in %s, shipped in %s", clicks, size>>20, backlogWriters,
 		written.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
-	records := recordsOf(t, srv, schemas.TopicClicks, 1)
+	records := recordsOf(t, srv, 1)
 	if len(records) != clicks {
 		t.Fatalf("the log holds %d records, want %d", len(records), clicks)
 	}

@@ -206,7 +206,7 @@ func TestKill(t *testing.T) {
 	}
 	broker.kill()
 	srv := start(t, embedkafka.Config{Dir: dir, Partitions: 3})
-	r.check(recordsOf(t, srv, schemas.TopicClicks, 3), rounds, brokers)
+	r.check(recordsOf(t, srv, 3), rounds, brokers)
 }
 
 func (r *killRig) check(records []schemas.Record, rounds, brokers int) {

@@ -57,10 +57,10 @@ func start(t *testing.T, cfg embedkafka.Config) *embedkafka.Server {
 // records reads everything that is in the topic of clicks.
 func records(t *testing.T, srv *embedkafka.Server) []schemas.Record {
 	t.Helper()
-	return recordsOf(t, srv, schemas.TopicClicks, 3)
+	return recordsOf(t, srv, 3)
 }
 
-func recordsOf(t *testing.T, srv *embedkafka.Server, topic string, partitions int32) []schemas.Record {
+func recordsOf(t *testing.T, srv *embedkafka.Server, partitions int32) []schemas.Record {
 	t.Helper()
 	client, err := kafkaio.Connect(t.Context(), []string{srv.Addr()}, kafkaio.Options{})
 	if err != nil {
@@ -69,11 +69,11 @@ func recordsOf(t *testing.T, srv *embedkafka.Server, topic string, partitions in
 	defer client.Close()
 	var all []schemas.Record
 	for partition := range partitions {
-		_, end, err := client.Offsets(t.Context(), topic, partition)
+		_, end, err := client.Offsets(t.Context(), schemas.TopicClicks, partition)
 		if err != nil {
 			t.Fatal(err)
 		}
-		reader := client.OpenPartition(topic, partition, 0)
+		reader := client.OpenPartition(schemas.TopicClicks, partition, 0)
 		for reader.Offset() < end {
 			recs, _, err := reader.Fetch(t.Context(), kafkaio.FetchLimits{MaxWait: time.Second})
 			if err != nil {
@@ -223,7 +223,7 @@ func TestBrokerAway(t *testing.T) {
 		t.Errorf("got %+v, want %d redirected and shipped", got, sent)
 	}
 	next := 0
-	for _, r := range recordsOf(t, srv, schemas.TopicClicks, 1) {
+	for _, r := range recordsOf(t, srv, 1) {
 		if want := fmt.Sprintf("c-%04d", next); string(r.Key) == want {
 			next++
 		} else if string(r.Key) > want {
