@@ -9,7 +9,6 @@ import (
 
 	"github.com/clickledger/clickledger/internal/embedkafka"
 	"github.com/clickledger/clickledger/internal/wal"
-	"github.com/clickledger/clickledger/schemas"
 )
 
 const (
