@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,29 +10,9 @@ import (
 	"testing"
 
 	"github.com/clickledger/clickledger/internal/config"
+	"github.com/clickledger/clickledger/internal/treetest"
 	"github.com/clickledger/clickledger/jobs/batch"
 )
-
-// readTree are the files below a folder, by path.
-func readTree(t *testing.T, dir string) map[string][]byte {
-	t.Helper()
-	files := map[string][]byte{}
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		files[filepath.ToSlash(name)], err = os.ReadFile(path)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
 
 // TestBackfill judges a period twice, in other ways, and by single days: every byte is the same.
 func TestBackfill(t *testing.T) {
@@ -51,12 +30,12 @@ func TestBackfill(t *testing.T) {
 		}
 		startJSON(t, env, &batch.Result{}, "batch", "--date", want, "--out", filepath.Join(single, "dt="+want))
 	}
-	want := readTree(t, one)
+	want := treetest.Read(t, one)
 	if len(want) != 12 || result.Days[0].Records != 0 || result.Days[1].Records == 0 || result.Days[2].Records == 0 {
 		t.Fatalf("%d files, result %+v", len(want), result)
 	}
 	for _, dir := range []string{other, single} {
-		got := readTree(t, dir)
+		got := treetest.Read(t, dir)
 		for name := range want {
 			if !bytes.Equal(got[name], want[name]) {
 				t.Errorf("%s is not the same again", name)

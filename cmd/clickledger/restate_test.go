@@ -10,6 +10,7 @@ import (
 
 	"github.com/clickledger/clickledger/internal/config"
 	"github.com/clickledger/clickledger/internal/ledgerpg"
+	"github.com/clickledger/clickledger/internal/treetest"
 	"github.com/clickledger/clickledger/jobs/batch"
 	"github.com/clickledger/clickledger/jobs/ledger"
 	"github.com/clickledger/clickledger/jobs/reconcile"
@@ -123,7 +124,7 @@ func changeBytes(t *testing.T, env []string, archive string) {
 	kinds := []string{result + batch.MinutesFile, result + batch.DecisionsFile, result + batch.DeadLettersFile, result + batch.ManifestFile,
 		result + reconcile.ReportFile, result + reconcile.PageFile, result + reconcile.DiscrepanciesFile, result + reconcile.ManifestFile}
 	for _, folder := range []string{"clicks", "dead_letters", "decisions"} {
-		for name := range readTree(t, filepath.Join(archive, folder)) {
+		for name := range treetest.Read(t, filepath.Join(archive, folder)) {
 			kinds = append(kinds, folder+"/"+name)
 			break
 		}

@@ -57,15 +57,8 @@ func (s *Store) sendImpressions(ctx context.Context, rows []*schemas.MinuteRow) 
 }
 
 // LoadProgress is serving.Minutes's.
-func (m impressions) LoadProgress(ctx context.Context) (p serving.Progress, err error) {
-	err = m.store.retry(ctx, "load progress", func() error {
-		p, _, err = m.store.loadProgress(ctx, impressionsStream)
-		return err
-	})
-	if err != nil {
-		return serving.Progress{}, fmt.Errorf("load progress of impressions: %w", err)
-	}
-	return p, nil
+func (m impressions) LoadProgress(ctx context.Context) (serving.Progress, error) {
+	return m.store.progressOf(ctx, impressionsStream)
 }
 
 // Epoch is serving.Minutes's.

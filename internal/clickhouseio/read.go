@@ -21,13 +21,17 @@ import (
 const rowBatch = 4096
 
 // LoadProgress is serving.Store's.
-func (s *Store) LoadProgress(ctx context.Context) (p serving.Progress, err error) {
+func (s *Store) LoadProgress(ctx context.Context) (serving.Progress, error) {
+	return s.progressOf(ctx, clicksStream)
+}
+
+func (s *Store) progressOf(ctx context.Context, stream string) (p serving.Progress, err error) {
 	err = s.retry(ctx, "load progress", func() error {
-		p, _, err = s.loadProgress(ctx, clicksStream)
+		p, _, err = s.loadProgress(ctx, stream)
 		return err
 	})
 	if err != nil {
-		return serving.Progress{}, fmt.Errorf("load progress: %w", err)
+		return serving.Progress{}, fmt.Errorf("load progress of %s: %w", stream, err)
 	}
 	return p, nil
 }

@@ -7,20 +7,15 @@ import (
 	"time"
 )
 
-// recheckImpressions is how often a store without a table of impressions is asked again.
-const recheckImpressions = time.Minute
-
 // store asks the serving store, with the statements of its dialect. Parameters are always bound.
 type store struct {
 	store Store
 	sql   func(name string) string
 	now   func() time.Time
 
-	mu             sync.Mutex
-	hasImpressions bool
-	checkedAt      time.Time
-	cuts           map[int64]int64 // never changed once it is here
-	cutsAt         time.Time
+	mu     sync.Mutex
+	cuts   map[int64]int64 // never changed once it is here
+	cutsAt time.Time
 }
 
 // scope is whose rows are meant.
@@ -89,12 +84,8 @@ func (s *store) series(ctx context.Context, q pageOf) ([]point, error) {
 
 // impressions returns the points that have impressions, in order.
 func (s *store) impressions(ctx context.Context, q pageOf) ([]point, error) {
-	has, err := s.countsImpressions(ctx)
-	if err != nil || !has {
-		return nil, err
-	}
 	var points []point
-	err = s.query(ctx, "api_impressions", q.args(), func(row []any) error {
+	err := s.query(ctx, "api_impressions", q.args(), func(row []any) error {
 		p := point{figures: figures{isFinal: true}} // no click of it was judged
 		p.part, _ = row[1].(string)
 		err := integers(row, map[int]*int64{0: &p.bucket, 2: &p.figures.impressions})
@@ -102,26 +93,6 @@ func (s *store) impressions(ctx context.Context, q pageOf) ([]point, error) {
 		return err
 	})
 	return points, err
-}
-
-func (s *store) countsImpressions(ctx context.Context) (bool, error) {
-	s.mu.Lock()
-	has, isDue := s.hasImpressions, s.now().Sub(s.checkedAt) >= recheckImpressions
-	s.mu.Unlock()
-	if has || !isDue {
-		return has, nil
-	}
-	var tables int64
-	err := s.query(ctx, "api_has_impressions", nil, func(row []any) error {
-		return integers(row, map[int]*int64{0: &tables})
-	})
-	if err != nil {
-		return false, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hasImpressions, s.checkedAt = tables > 0, s.now()
-	return s.hasImpressions, nil
 }
 
 // mergePoints joins two lists that are in order, by bucket and part.

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/clickledger/clickledger/internal/loadgen"
 	"github.com/clickledger/clickledger/internal/objectstore"
+	"github.com/clickledger/clickledger/internal/treetest"
 	"github.com/clickledger/clickledger/jobs/batch"
 	"github.com/clickledger/clickledger/schemas/policy"
 )
@@ -28,27 +28,6 @@ func manifestArchive(t *testing.T, seed uint64) string {
 	t.Helper()
 	start := midnight.Add(-time.Minute).UnixMilli()
 	return writeArchive(t, records(t, loadgen.DefaultConfig(seed, 12_000, start, 100), byKey), policy.Default(), 1000)
-}
-
-// contents are the files below a folder, by path.
-func contents(t *testing.T, dir string) map[string][]byte {
-	t.Helper()
-	files := map[string][]byte{}
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		files[filepath.ToSlash(name)], err = os.ReadFile(path)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
 }
 
 // TestSameInputsSameBytes judges a day in several ways, and compares every byte of what comes out.
@@ -63,7 +42,7 @@ func TestSameInputsSameBytes(t *testing.T) {
 		if _, err := batch.Run(t.Context(), cfg, batch.Deps{}); err != nil {
 			t.Fatal(err)
 		}
-		files := contents(t, cfg.Out)
+		files := treetest.Read(t, cfg.Out)
 		if first == nil {
 			if first = files; len(first) != 4 {
 				t.Fatalf("got %d files, want 4", len(first))
@@ -89,7 +68,7 @@ func TestManifest(t *testing.T) {
 	if m.Version != "v1" || m.Result.PolicyHash != policy.Default().Hash() {
 		t.Errorf("got %+v", m)
 	}
-	files := contents(t, archive)
+	files := treetest.Read(t, archive)
 	sum := func(name string) string {
 		digest := sha256.Sum256(files[name])
 		return hex.EncodeToString(digest[:])
