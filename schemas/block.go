@@ -109,7 +109,7 @@ type ClickFlags uint8
 
 // The marks on a click.
 const (
-	FlagLate     ClickFlags = 1 << iota // came behind its partition's watermark
+	FlagLate     ClickFlags = 1 << iota // came behind its partition's watermark, or was judged after later ones
 	FlagConflict                        // a duplicate whose ad or cost differs from the winner's
 	FlagContext                         // counts as history only: judged, but neither summed nor reported
 )

@@ -7,7 +7,9 @@ import (
 
 	"github.com/clickledger/clickledger/internal/reconcileduck"
 	"github.com/clickledger/clickledger/jobs/reconcile"
+	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/policy"
+	"github.com/clickledger/clickledger/schemas/serving"
 )
 
 // effect is a cause's clicks, micros and clicks of either sign.
@@ -143,6 +145,35 @@ func TestNotSeenByStream(t *testing.T) {
 	wantCauses(t, rep, map[string]effect{"not_seen_by_stream": {Clicks: 2, Micros: 750_000, Gross: 2}})
 	b.stream() // and once it has seen them, nothing is left
 	wantCauses(t, b.reconcile(day, nil), map[string]effect{})
+}
+
+// TestPartitionThatWasEmpty: the first clicks of a partition that was empty while the stream ran are of
+// the past. The stream has judged their neighbours without them, and marks them as late.
+func TestPartitionThatWasEmpty(t *testing.T) {
+	b := newBed(t, 2, policy.Default())
+	who := event{id: "burst", ad: "ad-2", adv: "adv-2", ip: "203.0.113.9"}
+	var l clickLog
+	l.add(burst(30, noon, 100, who)...)
+	l.add(flow(noon+4*second, 120)...)
+	b.produce(&l)
+	live := b.inProcess()
+	for rows(t, live.store, serving.Provisional, always) == nil {
+		if b.ctx.Err() != nil {
+			t.Fatal("no rows are published")
+		}
+	}
+	before := event{id: "before", ad: who.ad, adv: who.adv, ip: who.ip, cost: 0.5}
+	for _, e := range burst(4, noon+second+50, 100, before) {
+		l.addTo(1, e) // of 34 in ten seconds the last four are too many
+	}
+	b.produce(&l)
+	live.drain()
+	wantCauses(t, b.settle(nil), map[string]effect{"flagged_by_batch_only": {Clicks: -4, Micros: -1_000_000, Gross: 4}})
+	for pos, d := range b.decisions() {
+		if pos.Partition != 1 || d.Verdict != schemas.Billable || !d.IsLate {
+			t.Errorf("got %+v, want the four of partition 1 billable and late", d)
+		}
+	}
 }
 
 // TestNotInArchive: a late click that the stream counted, and that is not archived yet.

@@ -224,7 +224,11 @@ func (c *Core) judge(b *schemas.Block, i int) {
 		key, rule = &b.IPKey[i], schemas.RuleVelocityIPAd
 	}
 	if b.Verdict[i] == schemas.Billable && !key.IsZero() {
-		// Turns go back only where a channel that was silent has spoken.
+		// Turns go back only where a channel that was silent has spoken: neighbours may have been
+		// judged without this click.
+		if b.JudgeMillis[i] < c.lastTurn {
+			b.Flags[i] |= schemas.FlagLate
+		}
 		c.lastTurn = max(c.lastTurn, b.JudgeMillis[i])
 		event, judged := b.EventMillis[i], c.lastTurn
 		isInvalid, isTrip := c.velocity.judge(*key, event, judged, c.policy.At(event).Velocity)

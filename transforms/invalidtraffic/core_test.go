@@ -328,3 +328,58 @@ func TestVerdictsDependOnTheLogAlone(t *testing.T) {
 		t.Errorf("%d clicks hit the rule: the test tests little", hits)
 	}
 }
+
+// TestDifferencesHaveALateClick: where a channel that was silent brings clicks behind those that were
+// judged, a verdict differs from that of the whole history only for a click that is marked late, or
+// that follows one of its identity so closely that it counts.
+func TestDifferencesHaveALateClick(t *testing.T) {
+	t.Parallel()
+	p := policy.Default()
+	v := p.Revisions[0].Velocity
+	history := v.Window.Milliseconds() + v.Cooling.Milliseconds()
+	differ, marked := 0, 0
+	for round := range 40 {
+		seed := rand.Uint64()
+		rng := rand.New(rand.NewPCG(seed, 3))
+		log := randomLog(rng, 2+rng.Int32N(3), round%2*8)
+		var chains [][][]byte
+		clicks := map[schemas.Position]*click{}
+		for c, list := range log {
+			chains = append(chains, chain(rng, int32(c), int32(len(log)), list))
+			for i := range list {
+				clicks[list[i].Position] = &list[i]
+			}
+		}
+		want := naive(log, func(c *click) string { return c.ip }, v)
+		got := map[schemas.Position]*schemas.Block{}
+		for _, s := range run(t, NewCore(p, ByIP, 0, 1, 3), silentAtFirst(rng, chains), nil) {
+			b := new(schemas.Block)
+			if err := b.Decode([]byte(s.data)); err != nil {
+				t.Fatal(err)
+			}
+			for i := range b.Len() {
+				got[b.Position(i)] = new(schemas.Block)
+				got[b.Position(i)].AppendFrom(b, i)
+			}
+		}
+		late := map[string][]int64{}
+		for pos, b := range got {
+			if b.Flags[0]&schemas.FlagLate != 0 {
+				late[clicks[pos].ip] = append(late[clicks[pos].ip], clicks[pos].event)
+				marked += int(1 - clicks[pos].flags&schemas.FlagLate)
+			}
+		}
+		for pos, c := range clicks {
+			if (got[pos].Rules[0] != 0) == want[pos] {
+				continue
+			}
+			differ++
+			if !slices.ContainsFunc(late[c.ip], func(at int64) bool { return at <= c.event && at > c.event-history }) {
+				t.Fatalf("seed %d: click %s differs, and no click of its identity is late", seed, pos)
+			}
+		}
+	}
+	if differ < 100 || marked < 1000 {
+		t.Errorf("%d verdicts differ, %d clicks are marked: the test tests little", differ, marked)
+	}
+}
