@@ -101,6 +101,9 @@ func writeArchiveReport(w io.Writer, r *archiveReport) error {
 	for _, problem := range r.Problems {
 		fmt.Fprintf(w, "problem: %s\n", problem)
 	}
+	for _, key := range r.Pending {
+		fmt.Fprintf(w, "pending: %s: it is claimed, and not there yet or no longer\n", key)
+	}
 	compared := "not compared with a log"
 	if r.LogChecked {
 		compared = "compared with the log"

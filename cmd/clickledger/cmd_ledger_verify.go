@@ -90,7 +90,7 @@ func writeVerification(w io.Writer, v *ledger.Verification, hasArchive bool) err
 			fmt.Fprintf(table, "\t  %s\n", difference)
 		}
 		if len(v.UntiedDays) > 0 {
-			fmt.Fprintf(table, "\t  not compared, no result in the archive: %d days from %s\n", len(v.UntiedDays), v.UntiedDays[0])
+			fmt.Fprintf(table, "\t  not compared, their result is elsewhere: %d days from %s\n", len(v.UntiedDays), v.UntiedDays[0])
 		}
 	}
 	if v.IsHeadFound != nil {

@@ -109,7 +109,7 @@ func showPeriod(t *testing.T, env []string, plan *reconcile.Report) {
 	}
 }
 
-// changeBytes changes a byte of every kind of file, and wants both commands to name it.
+// changeBytes changes a byte of every kind of file, or removes it, and wants both commands to name it.
 func changeBytes(t *testing.T, env []string, archive string) {
 	t.Helper()
 	var sound ledger.Verification
@@ -141,14 +141,33 @@ func changeBytes(t *testing.T, env []string, archive string) {
 		if err := os.WriteFile(path, other, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for _, command := range []string{"ledger", "archive"} {
-			got := start(t, env, command, "verify")
-			if got.code != config.ExitDiscrepancies || !strings.Contains(got.out, key+": ") {
-				t.Errorf("%s: %s verify: exit code %d: %s%s", key, command, got.code, got.out, got.err)
-			}
+		wantNamed(t, env, key, "ledger", "archive")
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
 		}
+		wantNamed(t, env, key, "ledger", "archive")
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
+		}
+	}
+	dir := filepath.Join(archive, filepath.FromSlash(result))
+	away := filepath.Join(t.TempDir(), "away")
+	if err := os.Rename(dir, away); err != nil {
+		t.Fatal(err)
+	}
+	wantNamed(t, env, result+batch.ManifestFile, "ledger")
+	if err := os.Rename(away, dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantNamed wants the verifying commands to end with exit code 3, and to name a file.
+func wantNamed(t *testing.T, env []string, key string, commands ...string) {
+	t.Helper()
+	for _, command := range commands {
+		got := start(t, env, command, "verify")
+		if got.code != config.ExitDiscrepancies || !strings.Contains(got.out, key+": ") {
+			t.Errorf("%s: %s verify: exit code %d: %s%s", key, command, got.code, got.out, got.err)
 		}
 	}
 }

@@ -23,11 +23,16 @@ type AnalystOptions struct {
 // OpenAnalyst opens a database in memory with the views clicks, dead_letters, decisions and dlq
 // over the Parquet files below an archive's folder; the columns dt (date), hr and p (text) are those of
 // the folder names. A missing or empty folder gives an empty view. Files that come later are seen,
-// but for those of a folder that was empty when the connection was opened.
+// but for those of a folder that was empty when the connection was opened. Without a folder there are no views.
 func OpenAnalyst(ctx context.Context, archiveDir string, opts AnalystOptions) (*sql.DB, error) {
-	dir, err := filepath.Abs(archiveDir)
-	if err != nil {
-		return nil, fmt.Errorf("open archive: %w", err)
+	views, dir := []string{"clicks", "dead_letters", "decisions", "dlq"}, ""
+	if archiveDir == "" {
+		views = nil
+	} else {
+		var err error
+		if dir, err = filepath.Abs(archiveDir); err != nil {
+			return nil, fmt.Errorf("open archive: %w", err)
+		}
 	}
 	s := settings{opts.MemoryLimit, opts.Threads, opts.TempDir}
 	if s.memoryLimit == "" {
@@ -41,7 +46,7 @@ func OpenAnalyst(ctx context.Context, archiveDir string, opts AnalystOptions) (*
 	}
 	ctx = context.WithoutCancel(ctx) // connections are opened later, too
 	db, err := openMemory(ctx, s, func(conn driver.ExecerContext) error {
-		for _, name := range []string{"clicks", "dead_letters", "decisions", "dlq"} {
+		for _, name := range views {
 			if err := createView(ctx, conn, name, filepath.Join(dir, name)); err != nil {
 				return fmt.Errorf("view %s: %w", name, err)
 			}

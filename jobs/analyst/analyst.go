@@ -39,20 +39,17 @@ type Database struct {
 // folders of the archive that are views.
 var folders = []string{"clicks/", "dead_letters/", "decisions/", "dlq/"}
 
-// Open opens the archive. The caller closes the database.
+// Open opens the archive with its views. The caller closes the database.
 func Open(ctx context.Context, cfg Config) (_ *Database, err error) {
-	d := &Database{}
+	d, err := prepare(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if d.Store, err = objectstore.Open(ctx, cfg.Archive); err != nil {
-		return nil, err
-	}
-	if d.Dir, err = os.MkdirTemp(cfg.TempDir, "clickledger-analyst-"); err != nil {
-		return nil, fmt.Errorf("open archive: %w", err)
-	}
 	root, ok := d.Store.LocalPath("")
 	if !ok {
 		for _, folder := range folders {
@@ -66,17 +63,50 @@ func Open(ctx context.Context, cfg Config) (_ *Database, err error) {
 		}
 		root = filepath.Join(d.Dir, "objects")
 	}
-	options := auditduck.AnalystOptions{MemoryLimit: cfg.MemoryLimit, Threads: cfg.Threads, TempDir: d.Dir}
-	if d.db, err = auditduck.OpenAnalyst(ctx, root, options); err != nil {
+	if err := d.connect(ctx, cfg, root); err != nil {
 		return nil, err
-	}
-	if d.Conn, err = d.db.Conn(ctx); err != nil {
-		return nil, fmt.Errorf("open archive: %w", err)
 	}
 	if err := d.createMinutes(ctx); err != nil {
 		return nil, fmt.Errorf("view minutes: %w", err)
 	}
 	return d, nil
+}
+
+// OpenWithoutViews opens the archive for statements that name the files they read; of S3 nothing is copied,
+// and no file needs to be sound. The caller closes the database.
+func OpenWithoutViews(ctx context.Context, cfg Config) (*Database, error) {
+	d, err := prepare(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.connect(ctx, cfg, ""); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func prepare(ctx context.Context, cfg Config) (*Database, error) {
+	store, err := objectstore.Open(ctx, cfg.Archive)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(cfg.TempDir, "clickledger-analyst-")
+	if err != nil {
+		return nil, fmt.Errorf("open archive: %w", err)
+	}
+	return &Database{Store: store, Dir: dir}, nil
+}
+
+// connect opens DuckDB, with views over the files below root if it is given.
+func (d *Database) connect(ctx context.Context, cfg Config, root string) (err error) {
+	options := auditduck.AnalystOptions{MemoryLimit: cfg.MemoryLimit, Threads: cfg.Threads, TempDir: d.Dir}
+	if d.db, err = auditduck.OpenAnalyst(ctx, root, options); err != nil {
+		return err
+	}
+	if d.Conn, err = d.db.Conn(ctx); err != nil {
+		return fmt.Errorf("open archive: %w", err)
+	}
+	return nil
 }
 
 // createMinutes makes the view of the newest whole result of each day.

@@ -21,8 +21,8 @@ var ErrBroken = errors.New("the archive has gaps, overlaps or wrong files")
 type Report struct {
 	Archive    string            `json:"archive"`
 	Partitions []PartitionReport `json:"partitions"`
-	// Pending are dead letters' objects of a range that is claimed and not written yet: a crash between
-	// the two puts, which the next run of the job completes.
+	// Pending are objects of a range that is claimed at the end of its partition and not whole: a crash
+	// between the puts, which the next run of the job completes, or a file that was removed.
 	Pending  []string `json:"pending"`
 	Problems []string `json:"problems"`
 	// LogChecked says that the log was there to compare with.
@@ -66,7 +66,7 @@ type PartitionReport struct {
 //   - every dead letters' object belongs to a click object, or to the claimed next range (pending).
 //
 // With cfg.Bytes it also reads every byte of every object: a file is what its seal says, and a claim is
-// that of its file.
+// that of its file, and is there; what is claimed at the end of a partition and not there is pending.
 //
 // With a log (cfg.Log or deps.Client) the archive must also reach back as far as the log does. The
 // error is ErrBroken where the report has problems, else what could not be read. cfg.Policy is not
@@ -92,7 +92,7 @@ func Verify(ctx context.Context, cfg Config, deps Deps) (*Report, error) {
 		}
 		defer deps.Client.Close()
 	}
-	v := &verifier{store: deps.Store, client: deps.Client, readsBytes: cfg.Bytes, report: &Report{
+	v := &verifier{store: deps.Store, client: deps.Client, readsBytes: cfg.Bytes, sealed: map[string]bool{}, report: &Report{
 		Archive: cfg.Archive, LogChecked: deps.Client != nil, BytesChecked: cfg.Bytes, Digests: map[string]string{}, Pending: []string{}, Problems: []string{},
 		Partitions: []PartitionReport{},
 	}}
@@ -116,6 +116,7 @@ type verifier struct {
 	report *Report
 
 	readsBytes bool
+	sealed     map[string]bool // files whose bytes are what their seals say, by key
 }
 
 func (v *verifier) problemf(format string, args ...any) {
@@ -155,11 +156,6 @@ func (v *verifier) topic(ctx context.Context, f family) error {
 		}
 		ids = slices.Compact(slices.Sorted(slices.Values(append(ids, inLog...))))
 	}
-	if v.readsBytes {
-		if err := v.claims(ctx, f, files); err != nil {
-			return err
-		}
-	}
 	next := map[int32]int64{}
 	for _, p := range ids {
 		r, err := v.partition(ctx, f, p, parts[p], deadOf)
@@ -168,6 +164,11 @@ func (v *verifier) topic(ctx context.Context, f family) error {
 		}
 		next[p] = r.To + 1
 		v.report.Partitions = append(v.report.Partitions, r)
+	}
+	if v.readsBytes {
+		if err := v.claims(ctx, f, files); err != nil {
+			return err
+		}
 	}
 	return v.orphans(ctx, f, dead, deadOf, next)
 }

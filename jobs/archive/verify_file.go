@@ -35,7 +35,7 @@ func (v *verifier) file(ctx context.Context, f family, file File, hasDead bool, 
 	r.Records += records
 	url := v.store.URL(key)
 	if n := main.note(NoteDeadLetters); n >= 0 && n != dead.rows {
-		v.problemf("%s: %d dead letters, but the footer says %d", url, dead.rows, n)
+		v.problemf("%s: %d dead letters, but the footer of %s says %d", v.store.URL(file.Key(FolderDeadLetters)), dead.rows, url, n)
 	}
 	missing, twice := gaps(file.Range, main.offsets, dead.offsets)
 	if twice >= 0 {

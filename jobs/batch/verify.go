@@ -52,12 +52,34 @@ func (v *Verifier) VerifyAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := v.manifests(ctx); err != nil {
+		return err
+	}
 	for _, key := range keys {
 		if _, err := v.VerifyResult(ctx, key.Prefix); err != nil {
 			return err
 		}
 	}
 	return v.VerifyObjects(ctx)
+}
+
+// manifests names those that are gone: what was reconciled was whole.
+func (v *Verifier) manifests(ctx context.Context) error {
+	objects, err := v.Store.List(ctx, "results/")
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for _, o := range objects {
+		there[o.Key] = true
+	}
+	for _, o := range objects {
+		prefix, isReconciled := strings.CutSuffix(o.Key, "/"+ReconcileManifestFile)
+		if isReconciled && !there[prefix+"/"+ManifestFile] {
+			v.problemf("%s/%s: it is gone", prefix, ManifestFile)
+		}
+	}
+	return nil
 }
 
 // documented is what manifests have in common.

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/clickledger/clickledger/internal/ledgerpg"
 	"github.com/clickledger/clickledger/internal/money"
+	"github.com/clickledger/clickledger/internal/objectstore"
 	"github.com/clickledger/clickledger/jobs/analyst"
 	"github.com/clickledger/clickledger/jobs/batch"
 	sqlduck "github.com/clickledger/clickledger/sql/duckdb"
@@ -259,4 +261,13 @@ func each(ctx context.Context, conn *sql.Conn, query string, scan func(*sql.Rows
 		}
 	}
 	return rows.Err()
+}
+
+// holds says whether the archive has anything of a result.
+func holds(ctx context.Context, store objectstore.Store, r ledgerpg.SettledResult) (bool, error) {
+	if !strings.HasPrefix(r.Result, "results/") {
+		return false, nil // the batch wrote it elsewhere
+	}
+	objects, err := store.List(ctx, r.Result+"/")
+	return len(objects) > 0, err
 }
