@@ -231,3 +231,27 @@ revisions:
 	b.stream() // a new epoch: the rows are judged again
 	wantCauses(t, b.reconcile(day, nil), map[string]effect{})
 }
+
+// TestPolicyChangedForRowsThatStay: the stream that goes on by another policy leaves the rows of minutes that
+// are over as they were, those that by the new policy would not be included.
+func TestPolicyChangedForRowsThatStay(t *testing.T) {
+	b := newBed(t, 1, policy.Default())
+	var l clickLog
+	l.add(flow(noon, 3)...)
+	l.add(event{id: "dear", at: noon + 4*second, adv: "adv-2", ad: "ad-2", cost: 0.75}, event{id: "cheap", at: noon + 5*second})
+	l.add(event{id: "dear-2", at: noon + 30*minute, adv: "adv-2", ad: "ad-2", cost: 0.75}) // at the end, where rows are judged again
+	l.add(flow(noon+30*minute+second, 3)...)
+	b.produce(&l)
+	b.stream()
+	b.policy = parsePolicy(t, `
+revisions:
+  - {effective_from: 2020-01-01T00:00:00Z, max_cost_micros: 500000}
+`)
+	l.add(flow(noon+40*minute, 3)...)
+	l.add(event{id: "dear-3", at: noon + 40*minute, adv: "adv-2", ad: "ad-2", cost: 0.75}) // by the new policy alone
+	b.produce(&l)
+	for range 2 { // it is remembered over a restart
+		b.stream()
+		wantCauses(t, b.settle(nil), map[string]effect{"policy_changed": {Clicks: -2, Micros: -1_500_000, Gross: 2}})
+	}
+}

@@ -43,6 +43,7 @@ type Input struct {
 	NextOffsets map[int32]int64
 
 	BatchPolicy, StreamPolicy string // hashes
+	StreamPolicyFromMillis    int64  // first minute that the stream judged by that policy alone
 	TTLMicros                 int64  // for which the stream remembers a click_id
 	HistoryMillis             int64  // velocity window and cooling time
 	LatenessMillis            int64  // for which the stream still counts a click
@@ -189,6 +190,7 @@ func (c *comparison) load(ctx context.Context) error {
 		{"set variable rc_stream_minutes = $1::varchar", sqlduck.EscapeGlob(in.StreamMinutes)},
 		{"set variable rc_batch_policy = $1::varchar", in.BatchPolicy},
 		{"set variable rc_stream_policy = $1::varchar", in.StreamPolicy},
+		{"set variable rc_stream_policy_from = $1::bigint", in.StreamPolicyFromMillis},
 		{"set variable rc_ttl_micros = $1::bigint", in.TTLMicros},
 		{"set variable rc_history_millis = $1::bigint", in.HistoryMillis},
 		{"set variable rc_lateness_millis = $1::bigint", in.LatenessMillis},

@@ -95,8 +95,8 @@ func storeProgress(ctx context.Context, tx *sql.Tx, to tables, p serving.Progres
 	if err := exec("delete from csp_analytics." + to.offset); err != nil {
 		return err
 	}
-	err := exec("insert into csp_analytics."+to.progress+" values ($1, $2, $3)",
-		p.WatermarkMillis, p.IsDrained, p.PolicyHash)
+	err := exec("insert into csp_analytics."+to.progress+" values ($1, $2, $3, $4)",
+		p.WatermarkMillis, p.IsDrained, p.PolicyHash, p.PolicyFromMillis)
 	if err != nil {
 		return err
 	}

@@ -121,7 +121,8 @@ func (r *run) compare(ctx context.Context) (*reconcileduck.Result, error) {
 		BatchMinutes: r.batch.Minutes, BatchDecisions: r.batch.Decisions, BatchDeadLetters: r.batch.DeadLetters,
 		StreamMinutes: stream, ClickFiles: r.clickPaths(), DecisionFiles: paths(r.decided), Tail: r.tail,
 		NextOffsets: r.progress.NextOffsets, BatchPolicy: r.cfg.Policy.Hash(), StreamPolicy: r.progress.PolicyHash,
-		Discrepancies: r.temp(DiscrepanciesFile), List: reconcileduck.List{AdvertiserID: r.cfg.List.AdvertiserID, Limit: int64(r.cfg.List.Limit)},
+		StreamPolicyFromMillis: r.progress.PolicyFromMillis,
+		Discrepancies:          r.temp(DiscrepanciesFile), List: reconcileduck.List{AdvertiserID: r.cfg.List.AdvertiserID, Limit: int64(r.cfg.List.Limit)},
 		MemoryLimit: r.cfg.MemoryLimit, TempDir: r.dir,
 		TTLMicros: policy.Max(r.cfg.Policy, func(v *policy.Revision) int64 { return v.Dedup.TTL.Microseconds() }),
 		HistoryMillis: policy.Max(r.cfg.Policy, func(v *policy.Revision) int64 {

@@ -158,7 +158,8 @@ func (s *progressState) due(w *worker, nowMillis int64) (serving.Progress, bool)
 	if !final && (watermark == s.WatermarkMillis || nowMillis-s.StoredMillis < w.spec.PublishMillis/2) {
 		return serving.Progress{}, false
 	}
-	progress := serving.Progress{WatermarkMillis: watermark, IsDrained: final, PolicyHash: w.policy.Hash(), NextOffsets: map[int32]int64{}}
+	progress := serving.Progress{WatermarkMillis: watermark, IsDrained: final, PolicyHash: w.policy.Hash(),
+		PolicyFromMillis: w.spec.PolicyFromMillis, NextOffsets: map[int32]int64{}}
 	for p := range s.Parts {
 		if final {
 			progress.NextOffsets[int32(p)] = s.Parts[p].Next

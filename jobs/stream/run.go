@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -13,6 +14,7 @@ import (
 	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/pipelines/clicks"
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 	"github.com/clickledger/clickledger/transforms/shardstate"
 )
 
@@ -163,11 +165,27 @@ func (s *session) loadProgress(ctx context.Context) error {
 	if s.epoch, err = s.minutes.Epoch(ctx); err != nil {
 		return err
 	}
+	s.spec.PolicyFromMillis = s.start.PolicyFromMillis
 	if s.start.PolicyHash != s.cfg.Policy.Hash() {
 		s.epoch++
+		if s.spec.PolicyFromMillis, err = s.afterRows(ctx); err != nil {
+			return err
+		}
 	}
 	s.spec.Epoch = s.epoch
 	return nil
+}
+
+// afterRows is the first minute behind the stored watermark and all rows.
+func (s *session) afterRows(ctx context.Context) (int64, error) {
+	last := schemas.MinuteStart(s.start.WatermarkMillis)
+	for row, err := range s.minutes.Rows(ctx, serving.Provisional, serving.Range{FromMillis: last, ToMillis: math.MaxInt64 / 1_000_000}) {
+		if err != nil {
+			return 0, fmt.Errorf("load the newest rows: %w", err)
+		}
+		last = max(last, row.MinuteMillis)
+	}
+	return last + schemas.MinuteMillis, nil
 }
 
 // openPartitions seeks every partition to the stored watermark less the horizon.

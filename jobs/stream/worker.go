@@ -35,6 +35,8 @@ type Spec struct {
 	Shards     int
 	// Epoch is the upper bits of every row's version.
 	Epoch uint64
+	// PolicyFromMillis goes into the progress; see serving.Progress.
+	PolicyFromMillis int64
 	// Start is the progress that was stored when the job began.
 	Start serving.Progress
 	// Starts are the offsets at which partitions begin of which nothing is known, by partition.

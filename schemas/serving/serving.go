@@ -31,6 +31,9 @@ type Progress struct {
 	NextOffsets     map[int32]int64 // by partition, the next offset to read
 	IsDrained       bool            // the stream has published all that it read, and stopped
 	PolicyHash      string          // of the policy that judged the rows; empty: nothing was stored yet
+	// PolicyFromMillis is the first minute of which that policy alone judged every click; rows and decisions
+	// before it may be of those that the stream had before. 0: there were none.
+	PolicyFromMillis int64
 }
 
 // Layer says which rows are meant.

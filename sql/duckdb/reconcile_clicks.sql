@@ -2,7 +2,8 @@
 -- stream has no decision on was billed on time, if the stream has come that far.
 create temporary table rc_click as
 with suspect as (
-    select a.*, a.event_millis - a.event_millis % 60000 as minute_millis
+    select a.*, a.event_millis - a.event_millis % 60000 as minute_millis,
+        a.event_millis >= getvariable('rc_stream_policy_from') as is_of_policy
     from rc_archived as a
     where a.event_millis >= getvariable('rc_start') and a.event_millis < getvariable('rc_cut')
 ),
@@ -15,12 +16,13 @@ judged as (
         case
             when d.verdict is not null then d.verdict
             -- Dead letters have no decision, but by one policy they are the same in both layers.
-            when x.reason is not null and getvariable('rc_stream_policy') = getvariable('rc_batch_policy') then 'dead_letter'
+            when x.reason is not null and c.is_of_policy and getvariable('rc_stream_policy') = getvariable('rc_batch_policy')
+                then 'dead_letter'
             when c.record_offset < coalesce(f.next_offset, 0) then 'billable'
             else 'not_seen'
         end as stream_verdict,
         coalesce(d.is_late, false) as is_late,
-        coalesce(d.policy_hash, getvariable('rc_stream_policy')) as stream_policy,
+        coalesce(d.policy_hash, if(c.is_of_policy, getvariable('rc_stream_policy'), '')) as stream_policy,
         b.winner_partition, b.winner_offset
     from suspect as c
     semi join rc_diff as r

@@ -28,14 +28,16 @@ rest as (
         r.batch_micros - coalesce(c.batch_micros, 0) as batch_micros,
         -- A row that lacks clicks is an old one; but one that lacks a late click may lack its decision.
         r.stream_raw < coalesce(c.stream_raw, 0) and not coalesce(c.is_doubtful, false) as is_unpublished,
-        a.minute_millis is not null as is_ahead
+        a.minute_millis is not null as is_ahead,
+        r.minute_millis < getvariable('rc_stream_policy_from')
+        or getvariable('rc_stream_policy') != getvariable('rc_batch_policy') as is_of_other_policy
     from rc_diff as r
     left join clicks as c using (minute_millis, advertiser_id, campaign_id, ad_id, device_type, country_code)
     left join ahead as a using (minute_millis)
 )
 select minute_millis, advertiser_id, campaign_id, ad_id, device_type, country_code,
     case
-        when getvariable('rc_stream_policy') != getvariable('rc_batch_policy') then 'policy_changed'
+        when is_of_other_policy then 'policy_changed'
         when is_unpublished then 'row_not_published'
         when is_ahead then 'not_in_archive'
         else 'unexplained'
@@ -44,6 +46,6 @@ select minute_millis, advertiser_id, campaign_id, ad_id, device_type, country_co
 from rest where stream_clicks != 0 or stream_micros != 0
 union all
 select minute_millis, advertiser_id, campaign_id, ad_id, device_type, country_code,
-    if(getvariable('rc_stream_policy') != getvariable('rc_batch_policy'), 'policy_changed', 'unexplained'),
+    if(is_of_other_policy, 'policy_changed', 'unexplained'),
     batch_clicks, batch_micros
 from rest where batch_clicks != 0 or batch_micros != 0;

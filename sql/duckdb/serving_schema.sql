@@ -48,6 +48,8 @@ create table if not exists csp_analytics.stream_progress (
     policy_hash varchar not null
 );
 
+alter table csp_analytics.stream_progress add column if not exists policy_from_millis bigint default 0;
+
 create table if not exists csp_analytics.stream_offset (
     partition_id integer not null,
     next_offset bigint not null
@@ -71,6 +73,8 @@ create table if not exists csp_analytics.impression_progress (
     is_drained boolean not null,
     policy_hash varchar not null
 );
+
+alter table csp_analytics.impression_progress add column if not exists policy_from_millis bigint default 0;
 
 create table if not exists csp_analytics.impression_offset (
     partition_id integer not null,
