@@ -60,14 +60,24 @@ func records(t *testing.T, srv *embedkafka.Server) []schemas.Record {
 	return recordsOf(t, srv, 3)
 }
 
-func recordsOf(t *testing.T, srv *embedkafka.Server, partitions int32) []schemas.Record {
+func recordsOf(t *testing.T, srv *embedkafka.Server, partitions int32) (all []schemas.Record) {
+	t.Helper()
+	eachRecord(t, srv, partitions, func(r *schemas.Record) {
+		kept := *r
+		kept.Key, kept.Value = append([]byte{}, r.Key...), append([]byte{}, r.Value...)
+		all = append(all, kept)
+	})
+	return all
+}
+
+// eachRecord calls f for the records of the topic in order; their bytes are used again.
+func eachRecord(t *testing.T, srv *embedkafka.Server, partitions int32, f func(*schemas.Record)) {
 	t.Helper()
 	client, err := kafkaio.Connect(t.Context(), []string{srv.Addr()}, kafkaio.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	var all []schemas.Record
 	for partition := range partitions {
 		_, end, err := client.Offsets(t.Context(), schemas.TopicClicks, partition)
 		if err != nil {
@@ -79,13 +89,11 @@ func recordsOf(t *testing.T, srv *embedkafka.Server, partitions int32) []schemas
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, r := range recs {
-				r.Key, r.Value = append([]byte{}, r.Key...), append([]byte{}, r.Value...)
-				all = append(all, r)
+			for i := range recs {
+				f(&recs[i])
 			}
 		}
 	}
-	return all
 }
 
 // running starts a gateway on a free port and returns its base URL, and a function that stops it.
