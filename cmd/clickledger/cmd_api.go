@@ -13,6 +13,7 @@ import (
 	"github.com/clickledger/clickledger/internal/bearer"
 	"github.com/clickledger/clickledger/internal/config"
 	"github.com/clickledger/clickledger/internal/dashboard"
+	"github.com/clickledger/clickledger/internal/ledgerpg"
 	"github.com/clickledger/clickledger/jobs/api"
 	"github.com/clickledger/clickledger/jobs/api/archived"
 	sqlclickhouse "github.com/clickledger/clickledger/sql/clickhouse"
@@ -134,10 +135,14 @@ func openBooks(ctx context.Context, cfg *config.Config, logger *slog.Logger, dep
 		closers = append(closers, archive.Close)
 		deps.Archive = archive
 	}
-	if cfg.Ledger != "" {
-		book, err := openLedger(ctx, cfg)
+	dsn, err := cfg.APILedgerURL()
+	if err != nil {
+		return done, err
+	}
+	if dsn != "" {
+		book, err := ledgerpg.OpenReader(ctx, dsn)
 		if err != nil {
-			return done, err
+			return done, sayMigrate(err)
 		}
 		closers = append(closers, book.Close)
 		deps.Ledger, deps.Statements = book, &archived.Statements{Config: analystConfig(cfg), Book: book}

@@ -60,10 +60,14 @@ func openLedger(ctx context.Context, cfg *config.Config) (*ledgerpg.Ledger, erro
 		return nil, err
 	}
 	ledger, err := ledgerpg.Open(ctx, dsn)
+	return ledger, sayMigrate(err)
+}
+
+func sayMigrate(err error) error {
 	if errors.Is(err, ledgerpg.ErrNotMigrated) {
-		return nil, fmt.Errorf("%w: `clickledger migrate` does that", err)
+		return fmt.Errorf("%w: `clickledger migrate` does that", err)
 	}
-	return ledger, err
+	return err
 }
 
 // memoryLimit is DuckDB's limit as DuckDB reads it.

@@ -16,6 +16,7 @@ import (
 	"github.com/clickledger/clickledger/internal/bearer"
 	"github.com/clickledger/clickledger/internal/config"
 	"github.com/clickledger/clickledger/internal/dashboard"
+	"github.com/clickledger/clickledger/internal/ledgerpg"
 	"github.com/clickledger/clickledger/jobs/api"
 	"github.com/clickledger/clickledger/jobs/api/archived"
 	"github.com/clickledger/clickledger/jobs/standalone"
@@ -73,12 +74,17 @@ func startAPI(ctx context.Context, cfg *config.Config, stack *standalone.Stack, 
 	if err != nil {
 		return nil, err
 	}
+	book, err := ledgerpg.OpenReader(ctx, stack.LedgerDSN)
+	if err != nil {
+		archive.Close()
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, err := api.Run(ctx, apiConfig(cfg), api.Deps{Store: stack.Store, SQL: sqlduck.SQL, Tokens: tokens, Ledger: stack.Ledger,
-			Archive: archive, Statements: &archived.Statements{Config: reading, Book: stack.Ledger}, Page: dashboard.Handler(),
+		_, err := api.Run(ctx, apiConfig(cfg), api.Deps{Store: stack.Store, SQL: sqlduck.SQL, Tokens: tokens, Ledger: book,
+			Archive: archive, Statements: &archived.Statements{Config: reading, Book: book}, Page: dashboard.Handler(),
 			Logger: logger, Listening: ready})
 		if err != nil {
 			logger.Error("the dashboard is not served: see --api-listen", "error", err)
@@ -87,6 +93,7 @@ func startAPI(ctx context.Context, cfg *config.Config, stack *standalone.Stack, 
 	return func() {
 		cancel()
 		<-ended
+		book.Close()
 		archive.Close()
 	}, nil
 }

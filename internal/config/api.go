@@ -27,6 +27,13 @@ func init() {
 		Name: "api.issuer", Flag: "api-issuer", Kind: pattern("name", "a text without blanks", `\S+`),
 		Help: "what a token must name as its issuer; unset takes any",
 	}, Key{
+		Name: "api.ledger", Flag: "api-ledger", Kind: place(nil, "postgres://host:port/database"),
+		Help: "the ledger by a login of the API's own, a member of clickledger_read; unset is that of ledger",
+	}, Key{
+		Name: "api.ledger_password_file", Flag: "api-ledger-password-file",
+		Kind: filePath("a readable file whose first line is the password"),
+		Help: "holds the password of api.ledger, for a URL without one",
+	}, Key{
 		Name: "api.rate", Flag: "api-rate", Default: "20", Kind: count(1_000_000),
 		Help: "the most requests a second of one token's subject; at once three times as many",
 	}, Key{
@@ -39,13 +46,16 @@ func init() {
 type API struct {
 	Listen string `koanf:"listen"`
 	// TokenSecret and TokenSecretFile are for APISecret.
-	TokenSecret     string        `koanf:"token_secret"`
-	TokenSecretFile string        `koanf:"token_secret_file"`
-	JWKS            string        `koanf:"jwks"`
-	Audience        string        `koanf:"audience"`
-	Issuer          string        `koanf:"issuer"`
-	Rate            int           `koanf:"rate"`
-	QueryTimeout    time.Duration `koanf:"query_timeout"`
+	TokenSecret     string `koanf:"token_secret"`
+	TokenSecretFile string `koanf:"token_secret_file"`
+	JWKS            string `koanf:"jwks"`
+	Audience        string `koanf:"audience"`
+	Issuer          string `koanf:"issuer"`
+	// Ledger and LedgerPasswordFile are for APILedgerURL.
+	Ledger             string        `koanf:"ledger"`
+	LedgerPasswordFile string        `koanf:"ledger_password_file"`
+	Rate               int           `koanf:"rate"`
+	QueryTimeout       time.Duration `koanf:"query_timeout"`
 }
 
 // APISecret returns the secret of tokens by HS256, that of the file where there is none besides;
@@ -59,4 +69,13 @@ func (c *Config) APISecret() ([]byte, error) {
 		return nil, fmt.Errorf("read api.token_secret_file: %w", err)
 	}
 	return []byte(secret), nil
+}
+
+// APILedgerURL returns the URL by which the API reads the ledger: that of api.ledger, else that of
+// ledger; empty where neither is set. It holds a secret and must not be printed.
+func (c *Config) APILedgerURL() (string, error) {
+	if c.API.Ledger == "" {
+		return c.LedgerURL()
+	}
+	return withPassword("api.ledger", c.API.Ledger, "", c.API.LedgerPasswordFile)
 }

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"strconv"
@@ -39,6 +40,9 @@ const (
 	// appRole is taken on by every connection of a Ledger, where the server has it: it cannot
 	// update or delete anything but balances.
 	appRole = "clickledger_app"
+	// readRole is taken on by every connection of a reader, where the server has it and the login is a
+	// member of it: it can select from what accounts and statements are made of, and nothing else.
+	readRole = "clickledger_read"
 )
 
 // SQLSTATE codes that are told apart.
@@ -64,6 +68,23 @@ type Ledger struct {
 // Open connects to a migrated ledger. dsn is a postgres:// URL. An error about an unreachable server is one
 // line, wraps ErrUnreachable, and names the URL without its password.
 func Open(ctx context.Context, dsn string) (*Ledger, error) {
+	return open(ctx, dsn, dropPrivileges, nil)
+}
+
+// OpenReader is Open for who only reads accounts and statements. Its transactions are read-only, and its
+// connections take on the role clickledger_read; a login that is no member of it goes on as with Open.
+func OpenReader(ctx context.Context, dsn string) (*Ledger, error) {
+	onlyRead := func(ctx context.Context, conn *pgx.Conn) error {
+		isTaken, err := takeRole(ctx, conn, readRole)
+		if err != nil || isTaken {
+			return err
+		}
+		return dropPrivileges(ctx, conn)
+	}
+	return open(ctx, dsn, onlyRead, map[string]string{"default_transaction_read_only": "on"})
+}
+
+func open(ctx context.Context, dsn string, connected func(context.Context, *pgx.Conn) error, runtime map[string]string) (*Ledger, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		// The parser's own error quotes the URL.
@@ -72,7 +93,8 @@ func Open(ctx context.Context, dsn string) (*Ledger, error) {
 	name := redacted(config.ConnConfig)
 	config.MaxConns = maxConnections
 	setRuntime(config.ConnConfig)
-	config.AfterConnect = dropPrivileges
+	maps.Copy(config.ConnConfig.RuntimeParams, runtime)
+	config.AfterConnect = connected
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", name, err)
@@ -108,14 +130,20 @@ func (l *Ledger) Name() string { return l.name }
 
 // dropPrivileges takes on the application role, where the server has it and we may.
 func dropPrivileges(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, "set role "+appRole)
+	_, err := takeRole(ctx, conn, appRole)
+	return err
+}
+
+// takeRole reports whether the server has the role and the login may take it on.
+func takeRole(ctx context.Context, conn *pgx.Conn, role string) (isTaken bool, err error) {
+	_, err = conn.Exec(ctx, "set role "+role)
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch refused.Code {
 		case codeInsufficientPrivilege, codeInvalidRole:
-			return nil
+			return false, nil
 		}
 	}
-	return err
+	return err == nil, err
 }
 
 // Migrate brings the database's tables up to date. It is idempotent, and safe to run from several
