@@ -159,7 +159,8 @@ func (r *run) readTail(ctx context.Context, client *kafkaio.Client, partition in
 }
 
 // cutMillis is the minute up to which both layers are complete, at most the end of the day: the
-// published watermark, and where the archive is behind the stream, its own.
+// published watermark, and where the archive is behind the stream, its own. A stream that has ended is
+// complete as far as it has read; while the day lasts, more can follow after the minute of its last record.
 func (r *run) cutMillis() int64 {
 	cut := r.dayEnd
 	if r.hasStream() && !r.progress.IsDrained {
@@ -167,6 +168,13 @@ func (r *run) cutMillis() int64 {
 	}
 	inProgress := !r.hasStream() && r.deps.Now().UnixMilli() < r.dayEnd
 	ends := r.archivedEnds()
+	if r.progress.IsDrained && r.deps.Now().UnixMilli() < r.dayEnd {
+		newest := int64(math.MinInt64)
+		for _, end := range ends {
+			newest = max(newest, end.millis)
+		}
+		cut = min(cut, max(newest, r.dayStart-schemas.MinuteMillis)+schemas.MinuteMillis)
+	}
 	for p, end := range ends {
 		if next := r.progress.NextOffsets[p]; next > end.offset || inProgress {
 			cut = min(cut, end.millis-r.cfg.Policy.At(end.millis).AllowedSkew.Milliseconds())
