@@ -23,9 +23,9 @@ const charts = (() => {
       tzDate: (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
       cursor: { y: false, points: { show: false } },
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [10, 20, 0, 0],
       scales: { x: { range: (_, low, high) => [low - step() / 2, high + step() / 2] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
-      axes: [{ ...axis, space: 60, values: (_, ticks, __, ___, every) => ticks.map((t) => every >= 86400 ? format.time(t).slice(5, 10) : format.time(t).slice(t % 86400 ? 11 : 5, t % 86400 ? 16 : 10)) }, { ...axis, size: 52, values: (_, ticks) => ticks.map(value) }],
+      axes: [{ ...axis, size: 28, space: 60, values: (_, ticks, __, ___, every) => ticks.map((t) => every >= 86400 ? format.time(t).slice(5, 10) : format.time(t).slice(t % 86400 ? 11 : 5, t % 86400 ? 16 : 10)) }, { ...axis, size: 52, values: (_, ticks) => ticks.map(value) }],
       series: [{}, series(() => colour("--accent")), series((u) => hatch(u))],
     };
   }
@@ -59,5 +59,10 @@ const charts = (() => {
     }
   }
   addEventListener("resize", resize);
-  return { draw, resize };
+
+  function clear() {
+    for (const { plot } of drawn.values()) plot.destroy();
+    drawn.clear();
+  }
+  return { draw, clear };
 })();

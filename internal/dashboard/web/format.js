@@ -5,6 +5,7 @@ const format = (() => {
   const pad = (n) => String(n).padStart(2, "0");
   return {
     whole: (n) => whole.format(n),
+    clicks: (n) => whole.format(n) + (Math.abs(n) === 1 ? " click" : " clicks"),
     // Micros are whole numbers below 2^53 here. What is less than a cent is shown with all its places.
     money: (micros, currency) => {
       const places = micros !== 0 && Math.abs(micros) < 1e4 ? 6 : 2;

@@ -2,8 +2,8 @@
 (() => {
   const byID = (id) => document.getElementById(id);
   const tokenKey = "clickledger.token", themeKey = "clickledger.theme";
-  const livePeriod = 2000, slowPeriod = 10000, failedPeriod = 5000;
-  const state = { session: null, timers: [], tags: new Map(), view: 0, failing: false };
+  const livePeriod = 2000, slowPeriod = 10000, failedPeriod = 3000, answerTimeout = 20000;
+  const state = { session: null, timers: [], tags: new Map(), view: 0, shown: "", updated: "", hint: "", problems: new Map() };
 
   // ---- asking the API
 
@@ -20,7 +20,7 @@
     const headers = { Authorization: "Bearer " + sessionStorage.getItem(tokenKey), Accept: "application/json" };
     const known = state.tags.get(path);
     if (known && known.url === url) headers["If-None-Match"] = known.tag;
-    const answer = await fetch(url, { headers, cache: "no-store" });
+    const answer = await fetch(url, { headers, cache: "no-store", signal: AbortSignal.timeout(answerTimeout) });
     if (answer.status === 304) return known.doc;
     if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => null));
     const doc = await answer.json();
@@ -31,18 +31,27 @@
   // ---- signing in and out
 
   async function signIn(token) {
+    stop();
+    const { view } = state;
     sessionStorage.setItem(tokenKey, token);
+    let session;
     try {
-      state.session = await ask("/api/v1/session");
+      session = await ask("/api/v1/session");
     } catch (problem) {
-      signOut(problem.status === 401 ? "This token is not accepted: " + problem.message : "The server cannot be asked: " + problem.message);
+      if (view !== state.view) return;
+      if (problem.status && problem.status < 500 && problem.status !== 429) return signOut("This token is not accepted: " + problem.message + ".");
+      byID("sign-in").hidden = false;
+      byID("sign-in-error").textContent = "The server does not answer; trying again.";
+      state.timers.push(setTimeout(() => signIn(token), failedPeriod)); // the token may be good
       return;
     }
-    const { session } = state;
+    if (view !== state.view) return;
+    state.session = session;
     const isAdmin = session.role === "admin";
     byID("who").textContent = isAdmin ? "administrator " + session.subject : session.advertiser_id;
     byID("advertiser-field").hidden = !isAdmin;
     byID("advertiser").value = session.advertiser_id || byID("advertiser").value || new URLSearchParams(location.hash.slice(1)).get("advertiser") || "";
+    byID("token").value = byID("sign-in-error").textContent = "";
     byID("sign-in").hidden = true;
     byID("dashboard").hidden = byID("sign-out").hidden = false;
     if (!byID("month").value) byID("month").value = new Date().toISOString().slice(0, 7);
@@ -55,12 +64,35 @@
     stop();
     state.tags.clear();
     state.session = null;
+    blank();
     byID("dashboard").hidden = byID("sign-out").hidden = true;
     byID("sign-in").hidden = false;
-    byID("who").textContent = "";
-    byID("token").value = "";
+    byID("who").textContent = byID("advertiser").value = byID("token").value = "";
     byID("sign-in-error").textContent = message || "";
     byID("token").focus();
+  }
+
+  // blank takes away all numbers: nobody shall see those of another.
+  function blank() {
+    state.points = null;
+    state.shown = state.hint = "";
+    for (const id of ["total-clicks", "total-spend", "total-ctr", "total-invalid"]) {
+      byID(id).textContent = "–";
+      delete byID(id).dataset.value;
+    }
+    for (const id of ["total-state", "total-price", "total-impressions", "total-duplicates", "updated", "rules-note", "balance-note", "reconciliation-note", "statement-error"]) byID(id).textContent = "";
+    for (const id of ["series-table", "top-campaigns", "top-ads", "rules", "causes"]) {
+      fill(byID(id), []);
+      byID(id).hidden = id !== "series-table";
+    }
+    for (const e of document.querySelectorAll(".empty")) e.hidden = true;
+    for (const id of ["balance", "reconciliation"]) {
+      describe(id, []);
+      delete byID(id).dataset.value;
+    }
+    for (const e of document.querySelectorAll(".chart")) e.removeAttribute("aria-label");
+    byID("campaign").replaceChildren(new Option("all campaigns", ""));
+    charts.clear();
   }
 
   // ---- what is shown
@@ -80,10 +112,11 @@
     return length <= 6 * 3600 ? "1m" : length <= 86400 ? "5m" : length <= 14 * 86400 ? "1h" : "1d";
   }
 
-  function say(text, isBad) {
-    const status = byID("status");
+  // say shows the problem of a loop until that loop succeeds, else the hint.
+  function say() {
+    const status = byID("status"), problem = state.problems.get(live) || state.problems.get(slow), text = problem || state.hint;
     if (status.textContent !== text) status.textContent = text;
-    status.classList.toggle("bad", Boolean(isBad));
+    status.classList.toggle("bad", Boolean(problem));
   }
 
   function parameters() {
@@ -132,6 +165,14 @@
     if (byID("series-details").open) showTable();
   }
 
+  // amount is money to be written, with its millionths beside it.
+  const amount = (micros, currency) => ({ text: format.money(micros, currency), value: micros });
+
+  function write(element, content) {
+    element.textContent = content.text === undefined ? content : content.text;
+    if (content.value !== undefined) element.dataset.value = content.value;
+  }
+
   function fill(table, rows) {
     const body = table.tBodies[0];
     body.replaceChildren(...rows.map((cells) => {
@@ -139,7 +180,7 @@
       cells.forEach((cell, i) => {
         const td = document.createElement(i === 0 ? "th" : "td");
         if (i === 0) td.scope = "row";
-        if (cell instanceof Node) td.append(cell); else td.textContent = cell;
+        if (cell instanceof Node) td.append(cell); else write(td, cell);
         tr.append(td);
       });
       return tr;
@@ -149,7 +190,7 @@
   function showTable() {
     const doc = state.points;
     if (!doc) return;
-    fill(byID("series-table"), doc.series.toReversed().map((p) => [format.time(p.timestamp), format.whole(p.clicks), format.money(p.spend_micros, doc.currency),
+    fill(byID("series-table"), doc.series.toReversed().map((p) => [format.time(p.timestamp), format.whole(p.clicks), amount(p.spend_micros, doc.currency),
       format.rate(p.clicks, p.impressions), format.whole(p.invalid_clicks), format.whole(p.duplicate_clicks), p.is_final ? "final" : "provisional"]));
   }
 
@@ -165,7 +206,7 @@
 
   function showTop(id, doc) {
     const most = doc.items.reduce((m, i) => Math.max(m, i.spend_micros), 0);
-    fill(byID(id), doc.items.slice(0, 10).map((i) => [withShare(i.id, i.spend_micros, most), format.whole(i.clicks), format.money(i.spend_micros, doc.currency), format.rate(i.clicks, i.impressions)]));
+    fill(byID(id), doc.items.slice(0, 10).map((i) => [withShare(i.id, i.spend_micros, most), format.whole(i.clicks), amount(i.spend_micros, doc.currency), format.rate(i.clicks, i.impressions)]));
     byID(id).hidden = doc.items.length === 0;
     byID(id).parentElement.querySelector(".empty").hidden = doc.items.length > 0;
   }
@@ -182,7 +223,7 @@
   function showRules(doc) {
     const { state: known, rules, days } = doc.by_rule;
     const most = rules.reduce((m, r) => Math.max(m, r.clicks), 0);
-    fill(byID("rules"), rules.map((r) => [withShare(r.rule, r.clicks, most), format.whole(r.clicks), format.money(r.cost_micros, doc.currency)]));
+    fill(byID("rules"), rules.map((r) => [withShare(r.rule, r.clicks, most), format.whole(r.clicks), amount(r.cost_micros, doc.currency)]));
     byID("rules").hidden = rules.length === 0;
     const live = format.whole(doc.invalid_clicks) + " invalid clicks in the range. ";
     byID("rules-note").textContent = live + ({
@@ -196,14 +237,15 @@
     byID(id).replaceChildren(...pairs.flatMap(([name, value]) => {
       const dt = document.createElement("dt"), dd = document.createElement("dd");
       dt.textContent = name;
-      dd.textContent = value;
+      write(dd, value);
       return [dt, dd];
     }));
   }
 
   function showBalance(b) {
-    describe("balance", [["Balance", b.balance + " " + b.currency], ["Charged", format.money(b.charged_micros, b.currency)], ["Paid", format.money(b.paid_micros, b.currency)],
-      ["Credited", format.money(b.credited_micros, b.currency)], ["Credit limit", format.money(b.credit_limit_micros, b.currency)]]);
+    const currency = b.currency || state.session.currency; // who was never billed has none
+    describe("balance", [["Balance", b.balance + " " + currency], ["Charged", amount(b.charged_micros, currency)], ["Paid", amount(b.paid_micros, currency)],
+      ["Credited", amount(b.credited_micros, currency)], ["Credit limit", amount(b.credit_limit_micros, currency)]]);
     byID("balance").dataset.value = b.balance;
     byID("balance-note").textContent = b.is_over_limit ? "The credit limit is exceeded." : "A negative balance is owed.";
     byID("balance-note").classList.toggle("bad", b.is_over_limit);
@@ -212,21 +254,22 @@
   function showReconciliation(r) {
     const { currency } = state.session;
     describe("reconciliation", [["Day", r.date + (r.is_complete ? "" : ", up to " + r.cut.slice(11, 16))], ["Posted", r.is_held ? "held" : r.is_posted ? "yes" : "no"],
-      ["Difference", format.whole(r.difference_clicks) + " clicks, " + format.money(r.difference_micros, currency)],
-      ["Unexplained", format.whole(r.unexplained_clicks) + " clicks"],
+      ["Difference", { text: format.clicks(r.difference_clicks) + ", " + format.money(r.difference_micros, currency), value: r.difference_micros }],
+      ["Unexplained", format.clicks(r.unexplained_clicks)],
       ["Checks", r.gate.every((c) => c.is_ok) ? "all passed" : r.gate.filter((c) => !c.is_ok).map((c) => c.name).join(", ") + " failed"]]);
     const causes = r.causes.filter((c) => c.clicks || c.micros);
-    fill(byID("causes"), causes.map((c) => [c.cause.replaceAll("_", " "), format.whole(c.clicks), format.money(c.micros, currency)]));
+    fill(byID("causes"), causes.map((c) => [c.cause.replaceAll("_", " "), format.whole(c.clicks), amount(c.micros, currency)]));
+    byID("reconciliation").dataset.value = r.cut;
     byID("causes").hidden = causes.length === 0;
     byID("reconciliation-note").textContent = causes.length ? "" : "Stream and batch counted the same.";
   }
 
   // optional shows a panel, or why it is empty.
-  async function optional(note, clear, get, show) {
+  async function optional(view, note, clear, get, show) {
     try {
       show(await get());
     } catch (problem) {
-      if (problem.status === 401) throw problem;
+      if (view !== state.view || !problem.status || problem.status === 401) throw problem;
       clear();
       byID(note).textContent = problem.status === 404 ? "None yet: " + problem.message + "." : "Not available now: " + problem.message + ".";
     }
@@ -234,16 +277,17 @@
 
   // ---- the two loops
 
+  // live returns a hint to the visitor.
   async function live(view) {
     const p = parameters();
-    if (!p.advertiser_id) return say("Enter the advertiser whose numbers are to be shown.");
-    if (!(p.end_time > p.start_time)) return say("Choose a beginning, and an end after it.");
+    if (!p.advertiser_id) return "Enter the advertiser whose numbers are to be shown.";
+    if (!(p.end_time > p.start_time)) return "Choose a beginning, and an end after it.";
     const got = await series(p);
-    if (view !== state.view) return;
+    if (view !== state.view) return "";
     showSeries(got);
-    byID("updated").textContent = "updated " + format.clock(new Date()) + " UTC" + (span().isLive ? ", live" : "");
-    say(got.doc.series.length ? "" : "No clicks were recorded in this range.");
-    state.failing = false;
+    state.updated = format.clock(new Date());
+    byID("updated").textContent = "updated " + state.updated + " UTC" + (span().isLive ? ", live" : "");
+    return got.doc.series.length ? "" : "No clicks were recorded in this range.";
   }
 
   async function slow(view) {
@@ -256,8 +300,8 @@
     await ask("/api/v1/advertisers/top", { ...p, by: "ad", limit: 10 }).then(current((doc) => showTop("top-ads", doc)));
     state.tags.delete("/api/v1/advertisers/top");
     await ask("/api/v1/advertisers/invalid-traffic", p).then(current(showRules));
-    await optional("balance-note", () => describe("balance", []), () => ask("/api/v1/advertisers/balance", { advertiser_id: id }), current(showBalance));
-    await optional("reconciliation-note", () => { describe("reconciliation", []); byID("causes").hidden = true; },
+    await optional(view, "balance-note", () => { describe("balance", []); delete byID("balance").dataset.value; }, () => ask("/api/v1/advertisers/balance", { advertiser_id: id }), current(showBalance));
+    await optional(view, "reconciliation-note", () => { describe("reconciliation", []); byID("causes").hidden = true; },
       () => ask("/api/v1/reconciliations/latest", { advertiser_id: id }), current(showReconciliation));
   }
 
@@ -265,12 +309,20 @@
     const round = async () => {
       let wait = period;
       try {
-        if (!document.hidden) await work(view);
+        if (!document.hidden) {
+          const hint = await work(view);
+          if (view !== state.view) return;
+          state.problems.delete(work);
+          if (work === live) state.hint = hint;
+          say();
+        }
       } catch (problem) {
         if (view !== state.view) return;
         if (problem.status === 401) return signOut("Signed out: " + problem.message + ".");
         wait = problem.status === 429 ? slowPeriod : failedPeriod;
-        say(problem.status ? "The numbers cannot be shown: " + problem.message + "." : "The server does not answer; trying again.", true);
+        state.problems.set(work, problem.status ? "The numbers cannot be shown: " + problem.message + "." : "The server does not answer; trying again.");
+        if (work === live && state.points) byID("updated").textContent = "as of " + state.updated + " UTC";
+        say();
       }
       if (view === state.view) state.timers.push(setTimeout(round, wait));
     };
@@ -286,6 +338,10 @@
   function restart() {
     stop();
     state.tags.clear();
+    state.problems.clear();
+    const id = byID("advertiser").value.trim();
+    if (state.shown !== id) blank();
+    state.shown = id;
     loop(live, livePeriod, state.view);
     loop(slow, slowPeriod, state.view);
   }
