@@ -23,20 +23,23 @@ const envArtifacts = "CLICKLEDGER_TEST_ARTIFACTS"
 // pause is the time between two looks at the page.
 const pause = 50 * time.Millisecond
 
+// Find returns the path of a Chromium, or skips the test where there is none.
+func Find(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "headless-shell"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Skip("no Chromium on PATH (chromium, chromium-browser, google-chrome, headless-shell): the page is not tried in a browser")
+	return ""
+}
+
 // Open starts a headless Chromium, or skips the test where there is none. Whatever the page complains
 // about fails the test. The browser ends with the test, or after three minutes.
 func Open(t *testing.T) context.Context {
 	t.Helper()
-	program := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "headless-shell"} {
-		if path, err := exec.LookPath(name); err == nil {
-			program = path
-			break
-		}
-	}
-	if program == "" {
-		t.Skip("no Chromium on PATH (chromium, chromium-browser, google-chrome, headless-shell): the page is not tried in a browser")
-	}
+	program := Find(t)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox,
 		chromedp.WindowSize(1280, 900), chromedp.Flag("force-prefers-reduced-motion", true))
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -80,6 +83,12 @@ func watch(t *testing.T, ctx context.Context) {
 			t.Errorf("the page complains: %s", c)
 		}
 	})
+}
+
+// Navigate goes to a URL.
+func Navigate(t *testing.T, ctx context.Context, url string) {
+	t.Helper()
+	Do(t, ctx, chromedp.Navigate(url))
 }
 
 // Do performs actions in the page.
