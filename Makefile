@@ -139,6 +139,10 @@ bench-gateway: check-tools ## measure the gateway, every click synced, against n
 demo: build ## the whole loop on embedded parts: clicks in, a reconciled ledger out
 	$(BIN) demo $(ARGS)
 
+.PHONY: screenshot
+screenshot: check-tools ## run the demo for five minutes, and write docs/dashboard.png in a Chromium on the PATH
+	CLICKLEDGER_TEST_SCREENSHOT=$(CURDIR)/docs/dashboard.png go test ./cmd/clickledger -count=1 -run '^TestPageOfDemo$$' -v -timeout 20m
+
 .PHONY: run-stream
 run-stream: build ## run the speed layer: make run-stream ARGS='--config clickledger.yaml'
 	$(BIN) stream $(ARGS)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -82,7 +83,7 @@ func runDemo(a *app, cmd *cobra.Command, cfg demo.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.result(report, func(w io.Writer) error { return errors.Join(report.Write(w), writeNext(w, report.Dir, settings)) }); err != nil {
+	if err := a.result(report, func(w io.Writer) error { return errors.Join(report.Write(w), writeNext(w, report, settings)) }); err != nil {
 		return err
 	}
 	if !report.IsClean {
@@ -91,15 +92,19 @@ func runDemo(a *app, cmd *cobra.Command, cfg demo.Config) (err error) {
 	return nil
 }
 
-// writeNext says how to see the numbers on the page. The embedded parts are started again for that.
-func writeNext(w io.Writer, dir string, cfg *config.Config) error {
-	file := filepath.Join(dir, standalone.ConfigFile)
-	serve := "clickledger standalone --dir " + dir
+// writeNext says how to see the numbers on the page, by commands that can be copied. The embedded parts are
+// started again for that.
+func writeNext(w io.Writer, report *demo.Report, cfg *config.Config) error {
+	file, program := filepath.Join(report.Dir, standalone.ConfigFile), os.Args[0]
+	serve := program + " standalone --dir " + report.Dir
 	if cfg.Log != "" || cfg.Serving != "" {
-		serve = "clickledger api --config " + file
+		serve = program + " api --config " + file
 	}
-	_, err := fmt.Fprintf(w, "dashboard     http://%s, served by: %s\n              sign in with: clickledger token --admin --config %s\n",
-		cfg.API.Listen, serve, file)
+	page := "http://" + cfg.API.Listen + "/"
+	if n := len(report.Days); n > 0 && len(report.Days[n-1].Reconcile.Top) > 0 {
+		page += "#advertiser=" + url.QueryEscape(report.Days[n-1].Reconcile.Top[0].AdvertiserID)
+	}
+	_, err := fmt.Fprintf(w, "dashboard     %s\n  served by   %s\n  sign in by  %s token --admin --config %s\n", page, serve, program, file)
 	return err
 }
 

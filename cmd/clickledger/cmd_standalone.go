@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -85,7 +86,7 @@ func runStandalone(a *app, cmd *cobra.Command, stackConfig standalone.StackConfi
 	defer func() { err = errors.Join(err, stack.Close()) }()
 	stopAPI, err := startAPI(ctx, cfg, stack, quiet(logger), func(addr net.Addr) {
 		logger.Info("ready", "dashboard", "http://"+addr.String(),
-			"token", "clickledger token --admin --config "+stack.Config())
+			"token", os.Args[0]+" token --admin --config "+stack.Config())
 	})
 	if err != nil {
 		return err

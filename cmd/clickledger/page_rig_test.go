@@ -127,9 +127,9 @@ func (r *standaloneRig) look() {
 	r.wait(20*time.Second, `document.getElementById("status").textContent.includes("Enter the advertiser")`)
 }
 
-func (r *standaloneRig) wait(limit time.Duration, condition string) time.Duration {
+func (r *standaloneRig) wait(limit time.Duration, condition string) {
 	r.Helper()
-	return browsertest.Wait(r.T, r.browser, limit, condition)
+	browsertest.Wait(r.T, r.browser, limit, condition)
 }
 
 // show has the page show an advertiser, over a range of whole minutes that is not live.

@@ -42,7 +42,7 @@ func (b manyBooks) Balance(ctx context.Context, id string) (ledgerpg.Balance, er
 func TestPageOfAnotherAdvertiser(t *testing.T) {
 	t.Parallel()
 	r := setup(t, nil, withPage, func(_ *Config, d *Deps) { d.Ledger = manyBooks{} })
-	live(t, r, 20)
+	live(t, r)
 	ctx := browsertest.Open(t)
 	browsertest.Do(t, ctx, chromedp.Navigate(r.url))
 	browsertest.SignIn(t, ctx, today(r, "adv_1"))
@@ -70,7 +70,7 @@ func TestPageOfAnotherAdvertiser(t *testing.T) {
 func TestPageWithATokenThatExpires(t *testing.T) {
 	t.Parallel()
 	r := setup(t, nil, withPage)
-	live(t, r, 20)
+	live(t, r)
 	ctx := browsertest.Open(t)
 	browsertest.Do(t, ctx, chromedp.Navigate(r.url))
 	browsertest.SignIn(t, ctx, today(r, "adv_1"))
@@ -100,7 +100,7 @@ func (a *away) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestPageWhileTheServerIsAway(t *testing.T) {
 	t.Parallel()
 	r := setup(t, nil, withPage)
-	live(t, r, 20)
+	live(t, r)
 	server := &away{handler: r.handler}
 	srv := httptest.NewServer(server)
 	t.Cleanup(srv.Close)
@@ -134,7 +134,7 @@ func TestPageWhileTheServerIsAway(t *testing.T) {
 func TestPageByKeyboard(t *testing.T) {
 	t.Parallel()
 	r := setup(t, nil, withPage)
-	live(t, r, 20)
+	live(t, r)
 	ctx := browsertest.Open(t)
 	browsertest.Do(t, ctx, chromedp.Navigate(r.url), chromedp.WaitVisible("#token"))
 	browsertest.Wait(t, ctx, brief, `document.activeElement.id === "token"`)
@@ -173,7 +173,7 @@ func TestPageByKeyboard(t *testing.T) {
 func TestPageContrast(t *testing.T) {
 	t.Parallel()
 	r := setup(t, nil, withPage)
-	live(t, r, 20)
+	live(t, r)
 	ctx := browsertest.Open(t)
 	browsertest.Do(t, ctx, chromedp.Navigate(r.url))
 	browsertest.SignIn(t, ctx, today(r, "adv_1"))

@@ -17,12 +17,12 @@ import (
 )
 
 // live are rows of the last hour of the machine's clock, which the page goes by; the first half is published as final.
-func live(t *testing.T, r *rig, clicks int64) (rows []schemas.MinuteRow, newest schemas.MinuteRow) {
+func live(t *testing.T, r *rig) (rows []schemas.MinuteRow, newest schemas.MinuteRow) {
 	t.Helper()
 	this := time.Now().UTC().Truncate(time.Minute).UnixMilli()
 	for i := range int64(60) {
 		for ad := range int64(4) {
-			m := row(0, "adv_1", fmt.Sprintf("cmp_%d", ad%2), fmt.Sprintf("ad_%d", ad), clicks+(i*7+ad*13)%40)
+			m := row(0, "adv_1", fmt.Sprintf("cmp_%d", ad%2), fmt.Sprintf("ad_%d", ad), 20+(i*7+ad*13)%40)
 			m.MinuteMillis = this - i*minute
 			rows = append(rows, m)
 		}
@@ -62,7 +62,7 @@ func withPage(_ *Config, d *Deps) { d.Page = dashboard.Handler() }
 
 func TestPage(t *testing.T) {
 	r := setup(t, nil, withPage)
-	rows, newest := live(t, r, 20)
+	rows, newest := live(t, r)
 	ctx := browsertest.Open(t)
 	browsertest.Do(t, ctx, chromedp.Navigate(r.url))
 
