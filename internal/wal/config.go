@@ -13,6 +13,7 @@ const (
 	DefaultRecordBytesMax = 256 << 10
 	DefaultWaitingBytes   = 32 << 20
 	DefaultPositionEvery  = time.Second
+	DefaultSyncEvery      = time.Millisecond
 )
 
 // Sentinels of Append, matched by errors.Is.
@@ -41,6 +42,10 @@ type Config struct {
 	WaitingBytes int
 	// PositionEvery is the least time between two writes of the read position; default a second.
 	PositionEvery time.Duration
+	// SyncEvery is the least time between the beginnings of two syncs; default a millisecond. A record
+	// that comes alone is synced at once. Those of a crowd wait for each other: a sync a record or two
+	// takes the CPU from those who answer.
+	SyncEvery time.Duration
 	// Committed is called after each group that is on the disk, by the goroutine that writes: it must
 	// be quick. May be nil.
 	Committed func(Group)
@@ -96,6 +101,9 @@ func (c Config) Validate() error {
 	if c.PositionEvery < 0 {
 		errs = append(errs, fmt.Errorf("position_every: %s is negative", c.PositionEvery))
 	}
+	if c.SyncEvery < 0 {
+		errs = append(errs, fmt.Errorf("sync_every: %s is negative", c.SyncEvery))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("wal: %w", err)
 	}
@@ -108,6 +116,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.RecordBytesMax, DefaultRecordBytesMax)
 	orDefault(&c.WaitingBytes, DefaultWaitingBytes)
 	orDefault(&c.PositionEvery, DefaultPositionEvery)
+	orDefault(&c.SyncEvery, DefaultSyncEvery)
 	return c
 }
 

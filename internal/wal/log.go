@@ -30,8 +30,9 @@ type Log struct {
 	wake, stop, done chan struct{}
 
 	// What only the goroutine that writes touches.
-	file *os.File
-	salt uint32
+	file  *os.File
+	salt  uint32
+	began time.Time // the last group's
 
 	ackMu   sync.Mutex
 	savedAt time.Time
@@ -153,18 +154,33 @@ func (l *Log) run() {
 func (l *Log) drain() {
 	for {
 		l.mu.Lock()
+		waits := l.pending != nil
+		l.mu.Unlock()
+		if !waits {
+			return
+		}
+		l.gather()
+		l.mu.Lock()
 		g := l.pending
 		l.pending = nil
 		l.mu.Unlock()
-		if g == nil {
-			return
-		}
 		g.err = l.commit(g)
 		close(g.done)
 		l.mu.Lock()
 		l.spare = g.buf[:0]
 		l.mu.Unlock()
 	}
+}
+
+// gather lets a group grow until SyncEvery is over since the last one began, or the log is closed.
+func (l *Log) gather() {
+	if wait := l.cfg.SyncEvery - time.Since(l.began); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-l.stop:
+		}
+	}
+	l.began = time.Now()
 }
 
 // commit writes a group and syncs it. What fails leaves no trace in the numbers.

@@ -26,7 +26,8 @@ func open(t testing.TB, cfg Config) *Log {
 
 // small is a configuration whose segments hold few records.
 func small(t testing.TB) Config {
-	return Config{Dir: t.TempDir(), SegmentBytes: 1 << 10, MaxBytes: 1 << 20, PositionEvery: time.Nanosecond}
+	return Config{Dir: t.TempDir(), SegmentBytes: 1 << 10, MaxBytes: 1 << 20, PositionEvery: time.Nanosecond,
+		SyncEvery: time.Nanosecond}
 }
 
 func payload(i int) []byte { return fmt.Appendf(nil, "record %d %s", i, strings.Repeat("x", i%50)) }
@@ -238,8 +239,8 @@ func TestLimits(t *testing.T) {
 
 func TestValidateNamesEveryKey(t *testing.T) {
 	t.Parallel()
-	err := Config{SegmentBytes: 1, MaxBytes: 1, RecordBytesMax: -1, WaitingBytes: -1, PositionEvery: -1}.Validate()
-	for _, key := range []string{"dir", "segment_bytes", "max_bytes", "record_bytes_max", "position_every"} {
+	err := Config{SegmentBytes: 1, MaxBytes: 1, RecordBytesMax: -1, WaitingBytes: -1, PositionEvery: -1, SyncEvery: -1}.Validate()
+	for _, key := range []string{"dir", "segment_bytes", "max_bytes", "record_bytes_max", "position_every", "sync_every"} {
 		if err == nil || !strings.Contains(err.Error(), key+":") {
 			t.Errorf("%v does not name %s", err, key)
 		}
@@ -282,6 +283,44 @@ func TestGroups(t *testing.T) {
 	}
 	if groups > 1600 {
 		t.Errorf("got %d groups of 3200 records: nothing was shared", groups)
+	}
+}
+
+// TestSyncEvery: one record is synced at once, and what comes then waits for the next sync together;
+// a close waits for nothing.
+func TestSyncEvery(t *testing.T) {
+	t.Parallel()
+	cfg := small(t)
+	cfg.SyncEvery = time.Minute
+	var mu sync.Mutex
+	var groups []int
+	cfg.Committed = func(g Group) { mu.Lock(); defer mu.Unlock(); groups = append(groups, g.Records) }
+	l := open(t, cfg)
+	if err := l.Append(t.Context(), payload(1)); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for i := 2; i < 12; i++ {
+		group.Go(func() {
+			if err := l.Append(t.Context(), payload(i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for waiting := 0; waiting < 10; time.Sleep(time.Millisecond) {
+		l.mu.Lock()
+		if l.pending != nil {
+			waiting = l.pending.records
+		}
+		l.mu.Unlock()
+	}
+	began := time.Now()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	group.Wait()
+	if took := time.Since(began); took > 30*time.Second || len(groups) != 2 || groups[0] != 1 || groups[1] != 10 {
+		t.Errorf("got groups of %v records, the close in %s; want 1 and 10, at once", groups, took)
 	}
 }
 
