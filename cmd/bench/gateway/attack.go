@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,28 +19,41 @@ import (
 
 const (
 	requestTimeout = 10 * time.Second
+	// connectionsMax is how many connections are kept open: under it those that come after a stall
+	// would be closed after one request, and cost the server more than the requests.
+	connectionsMax = 8192
 	// ticksPerSecond is the unit of CPU times in /proc, the same on every Linux.
 	ticksPerSecond = 100
 	usualAgent     = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Mobile Safari/537.36"
 )
 
-// figures are those of one attack.
+// figures are those of one attack. Latencies of a steady attack begin when the request was due, also
+// where the generator sent it later: what waits in the generator counts. Those of clients that wait for
+// their answer begin when they send.
 type figures struct {
+	Offered    int     `json:"offered,omitempty"`
 	Rate       float64 `json:"rate"`
 	P50Millis  float64 `json:"p50_millis"`
 	P99Millis  float64 `json:"p99_millis"`
 	P999Millis float64 `json:"p999_millis"`
 	MaxMillis  float64 `json:"max_millis"`
-	CPUMicros  float64 `json:"cpu_micros_each"`
-	Answers    uint64  `json:"answers"`
-	Failed     uint64  `json:"failed"` // other than 302
+	// SentP99Millis is the 99th percentile from the sending, LagP99Millis that of being sent late.
+	SentP99Millis float64 `json:"sent_p99_millis"`
+	LagP99Millis  float64 `json:"lag_p99_millis"`
+	CPUMicros     float64 `json:"cpu_micros_each"`
+	Answers       int     `json:"answers"`
+	Failed        int     `json:"failed"` // other than 302
+	// Cores are those that the generator, the broker, and everything but these and the server used.
+	GeneratorCores float64 `json:"generator_cores"`
+	BrokerCores    float64 `json:"broker_cores"`
+	OtherCores     float64 `json:"other_cores"`
 }
 
-// target is a server under load.
+// target is a server under load, and the broker beside it.
 type target struct {
-	name string
-	pid  int
-	url  func(n int64) string
+	name        string
+	pid, broker int
+	url         func(n int64) string
 }
 
 var clicks atomic.Int64
@@ -48,7 +62,7 @@ var clicks atomic.Int64
 // many workers as it takes.
 func (t target) attack(workers, rate int, length time.Duration) (f figures, err error) {
 	options := []func(*vegeta.Attacker){vegeta.Redirects(vegeta.NoFollow), vegeta.Timeout(requestTimeout), vegeta.KeepAlive(true),
-		vegeta.HTTP2(false), vegeta.MaxBody(0), vegeta.Connections(max(workers, 256)), vegeta.Workers(uint64(workers))}
+		vegeta.HTTP2(false), vegeta.MaxBody(0), vegeta.Connections(connectionsMax), vegeta.Workers(uint64(workers))}
 	pace := vegeta.Rate{Freq: rate, Per: time.Second}
 	if rate == 0 {
 		options = append(options, vegeta.MaxWorkers(uint64(workers)))
@@ -58,39 +72,111 @@ func (t target) attack(workers, rate int, length time.Duration) (f figures, err 
 		tgt.Method, tgt.URL, tgt.Header = http.MethodGet, t.url(clicks.Add(1)), header
 		return nil
 	}
-	before, err := cpuSeconds(t.pid)
+	before, err := t.use()
 	if err != nil {
 		return f, err
 	}
-	var m vegeta.Metrics
+	var all, sent, late []time.Duration // by request
+	began, problem := time.Now(), ""
+	var ended time.Time
 	for res := range vegeta.NewAttacker(options...).Attack(targeter, pace, length, t.name) {
-		m.Add(res)
+		lag := time.Duration(0)
+		if rate > 0 {
+			due := began.Add(time.Duration(float64(res.Seq) / float64(rate) * float64(time.Second)))
+			lag = max(0, res.Timestamp.Sub(due))
+		}
+		all, sent, late = append(all, lag+res.Latency), append(sent, res.Latency), append(late, lag)
 		if res.Code != http.StatusFound {
-			f.Failed++
+			f.Failed, problem = f.Failed+1, res.Error
+		}
+		if end := res.End(); end.After(ended) {
+			ended = end
 		}
 	}
-	m.Close()
-	after, err := cpuSeconds(t.pid)
+	after, err := t.use()
 	if err != nil {
 		return f, err
 	}
-	f.Answers = m.Requests
-	f.Rate = float64(m.Requests-f.Failed) / (m.Duration + m.Wait).Seconds()
-	f.P50Millis, f.P99Millis, f.MaxMillis = millis(m.Latencies.P50), millis(m.Latencies.P99), millis(m.Latencies.Max)
-	f.P999Millis = millis(m.Latencies.Quantile(0.999))
-	f.CPUMicros = (after - before) * 1e6 / float64(max(1, m.Requests))
-	if f.Failed == f.Answers {
-		return f, fmt.Errorf("%s: no request of %d got a 302: %v", t.name, f.Answers, m.Errors)
+	if f.Failed == len(all) {
+		return f, fmt.Errorf("%s: no request of %d got a 302: %s", t.name, len(all), problem)
 	}
+	f.Offered, f.Answers = rate, len(all)
+	f.Rate = float64(f.Answers-f.Failed) / ended.Sub(began).Seconds()
+	f.latencies(all, sent, late)
+	f.cores(before, after)
 	return f, nil
 }
 
-func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func (f *figures) latencies(all, sent, late []time.Duration) {
+	for _, of := range [][]time.Duration{all, sent, late} {
+		slices.Sort(of)
+	}
+	f.P50Millis, f.P99Millis, f.P999Millis = quantile(all, 0.5), quantile(all, 0.99), quantile(all, 0.999)
+	f.MaxMillis = quantile(all, 1)
+	f.SentP99Millis, f.LagP99Millis = quantile(sent, 0.99), quantile(late, 0.99)
+}
+
+// quantile is that of sorted values, in milliseconds: the least that so many are not above.
+func quantile(sorted []time.Duration, q float64) float64 {
+	at := int(math.Ceil(q*float64(len(sorted)))) - 1
+	return float64(sorted[max(0, at)]) / float64(time.Millisecond)
+}
 
 // median is the attack of the middle rate.
 func median(of []figures) figures {
 	slices.SortFunc(of, func(a, b figures) int { return cmp.Compare(a.Rate, b.Rate) })
 	return of[len(of)/2]
+}
+
+// use is CPU time that was used until a moment.
+type use struct {
+	at                             time.Time
+	server, generator, broker, all float64
+}
+
+func (t target) use() (u use, err error) {
+	u.at = time.Now()
+	if u.server, err = cpuSeconds(t.pid); err != nil {
+		return u, err
+	}
+	if u.generator, err = cpuOf(os.Getpid()); err != nil {
+		return u, err
+	}
+	if u.broker, err = cpuOf(t.broker); err != nil {
+		return u, err
+	}
+	u.all, err = machineSeconds()
+	return u, err
+}
+
+func (f *figures) cores(before, after use) {
+	wall := after.at.Sub(before.at).Seconds()
+	server := after.server - before.server
+	generator, broker := after.generator-before.generator, after.broker-before.broker
+	f.CPUMicros = server * 1e6 / float64(f.Answers)
+	f.GeneratorCores, f.BrokerCores = generator/wall, broker/wall
+	f.OtherCores = (after.all - before.all - server - generator - broker) / wall
+}
+
+// machineSeconds is the CPU time of everything: of all processes, the kernel, and what a host took away.
+func machineSeconds() (float64, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, fmt.Errorf("CPU of the machine: %w", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	total := 0.0
+	for i, field := range strings.Fields(line) {
+		if i == 0 || i == 4 || i == 5 || i > 8 { // the name, idle, waiting for a disk, and guests, who are in user
+			continue
+		}
+		n, err := strconv.ParseFloat(field, 64)
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total / ticksPerSecond, nil
 }
 
 // cpuSeconds is the CPU time of a process and of its children, which nginx's workers are.

@@ -137,7 +137,8 @@ func startTargets(ctx context.Context, s settings, nginx string) (t targets, sto
 		return func(n int64) string { return "http://" + addr + query + strconv.FormatInt(n, 36) }
 	}
 	nginxAddr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	t = targets{nginx: target{"nginx", web.Process.Pid, at(nginxAddr)}, gateway: target{"gateway", gw.Process.Pid, at(gwAddr)},
+	t = targets{nginx: target{"nginx", web.Process.Pid, broker.Process.Pid, at(nginxAddr)},
+		gateway: target{"gateway", gw.Process.Pid, broker.Process.Pid, at(gwAddr)},
 		metrics: "http://" + gwAddr + "/metrics"}
 	return t, stop, await(ctx, nginxAddr)
 }
