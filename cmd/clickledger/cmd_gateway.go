@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +41,9 @@ With keys (gateway.url_keys_file or the variable CLICK_URL_KEYS) only URLs are
 taken that clickledger url sign or your ad server signed: the signature covers
 price, ids and target. Without keys the hosts that a redirect may lead to must
 be named, and whoever makes a URL decides its price.
+
+SIGHUP reads the file of keys and the file of countries again. One that cannot
+be read is logged and changes nothing: what was read before stays in force.
 
 Runs until Ctrl-C, then answers the requests under way, sends what is recorded
 and prints the counts of its answers.`,
@@ -99,16 +104,34 @@ func readURLKeys(cfg config.Gateway) (keys *signedurl.Keys, err error) {
 	return keys, nil
 }
 
-// openCountries opens the file that tells countries; without one, both results are nil.
-func openCountries(path string) (gateway.Countries, func() error, error) {
+// openCountries reads the file that tells countries; without one, the result is nil.
+func openCountries(path string) (gateway.Countries, error) {
 	if path == "" {
-		return nil, func() error { return nil }, nil
+		return nil, nil
 	}
 	db, err := geoip.Open(path)
 	if err != nil {
-		return nil, nil, &config.ExitError{Code: config.ExitUsage, Err: fmt.Errorf("gateway.country_file: %w", err)}
+		return nil, &config.ExitError{Code: config.ExitUsage, Err: fmt.Errorf("gateway.country_file: %w", err)}
 	}
-	return db, db.Close, nil
+	return db, nil
+}
+
+// reloadOn lets SIGHUP read the gateway's files again, until stop. Without a file the signal does what it
+// does to any process.
+func reloadOn(cfg config.Gateway) (r gateway.Reload, stop func()) {
+	if cfg.URLKeysFile == "" && cfg.CountryFile == "" {
+		return r, func() {}
+	}
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGHUP)
+	r.Asked = asked
+	if cfg.URLKeysFile != "" {
+		r.Keys = func() (*signedurl.Keys, error) { return readURLKeys(cfg) }
+	}
+	if cfg.CountryFile != "" {
+		r.Countries = func() (gateway.Countries, error) { return openCountries(cfg.CountryFile) }
+	}
+	return r, func() { signal.Stop(asked) }
 }
 
 func runGateway(a *app, cmd *cobra.Command) (err error) {
@@ -131,17 +154,19 @@ func runGateway(a *app, cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	countries, closeCountries, err := openCountries(cfg.Gateway.CountryFile)
+	reload, stopReload := reloadOn(cfg.Gateway) // before the files are read: a change from now on is seen
+	defer stopReload()
+	countries, err := openCountries(cfg.Gateway.CountryFile)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeCountries()) }()
 	producer, err := gatewaykafka.Open(gatewaykafka.Config{Brokers: brokers, Client: options})
 	if err != nil {
 		return err
 	}
 	gateway.OwnProcess()
-	result, err := gateway.Run(cmd.Context(), gatewayCfg, gateway.Deps{Producer: producer, Countries: countries, Logger: logger})
+	result, err := gateway.Run(cmd.Context(), gatewayCfg, gateway.Deps{Producer: producer, Countries: countries, Reload: reload,
+		Logger: logger})
 	if closeErr := producer.Close(); err == nil && result.Pending == 0 && !errors.Is(closeErr, context.DeadlineExceeded) {
 		err = closeErr // what it still held is in the write-ahead log
 	}

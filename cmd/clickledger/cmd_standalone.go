@@ -70,11 +70,12 @@ func runStandalone(a *app, cmd *cobra.Command, stackConfig standalone.StackConfi
 	if gatewayCfg.Keys == nil && len(gatewayCfg.RedirectHosts) == 0 {
 		logger.Info("neither url_keys_file nor redirect_hosts is set: redirects lead to hosts below .example only")
 	}
-	countries, closeCountries, err := openCountries(cfg.Gateway.CountryFile)
+	reload, stopReload := reloadOn(cfg.Gateway)
+	defer stopReload()
+	countries, err := openCountries(cfg.Gateway.CountryFile)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeCountries()) }()
 	stackConfig.PolicyFile, stackConfig.Logger = cfg.Policy, quiet(logger)
 	if stackConfig.Places.Settings, err = prepareAPI(cfg, stackConfig.Dir); err != nil {
 		return err
@@ -97,7 +98,7 @@ func runStandalone(a *app, cmd *cobra.Command, stackConfig standalone.StackConfi
 		Stream:  streamConfig(cfg, false),
 		Archive: archive.Config{Policy: cfg.BillingPolicy(), FlushInterval: cfg.Archiver.FlushInterval,
 			MaxRecords: cfg.Archiver.MaxRecords, MaxBufferedBytes: int(cfg.Archiver.MaxBuffered)},
-	}, standalone.Deps{Logger: quiet(logger), Countries: countries,
+	}, standalone.Deps{Logger: quiet(logger), Countries: countries, Reload: reload,
 		Listening: func(addr net.Addr) {
 			logger.Info("ready", "gateway", "http://"+addr.String(), "config", stack.Config())
 		},

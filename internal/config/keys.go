@@ -154,7 +154,7 @@ var keys = []Key{
 	{
 		Name: "gateway.url_keys_file", Flag: "url-keys-file",
 		Kind: filePath("a readable file of lines id:secret, as url key makes them"),
-		Help: "holds the keys of signed URLs, beside the variable CLICK_URL_KEYS; with keys only signed URLs are taken",
+		Help: "holds the keys of signed URLs, beside the variable CLICK_URL_KEYS; with keys only signed URLs are taken; SIGHUP reads it again",
 	},
 	{
 		Name: "gateway.wal_dir", Flag: "wal-dir", Default: "clickledger-wal", Kind: filePath("a folder"),
@@ -176,7 +176,7 @@ var keys = []Key{
 	{
 		Name: "gateway.country_file", Flag: "country-file",
 		Kind: besideFile(filePath("a readable MMDB file, such as GeoLite2 Country")),
-		Help: "tells the country of an address; unset records none",
+		Help: "tells the country of an address; unset records none; SIGHUP reads it again",
 	},
 	{
 		Name: "gateway.country_header", Flag: "country-header",

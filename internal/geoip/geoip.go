@@ -5,17 +5,22 @@ package geoip
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/oschwald/maxminddb-golang/v2"
 )
 
-// DB is an open file. It is safe for use by many goroutines.
+// DB is the content of a file. It is safe for use by many goroutines.
 type DB struct{ reader *maxminddb.Reader }
 
-// Open opens a file, which stays open and mapped until Close.
+// Open reads a file into memory: it may be replaced or overwritten afterwards.
 func Open(path string) (*DB, error) {
-	r, err := maxminddb.Open(path)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r, err := maxminddb.OpenBytes(content)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
@@ -50,6 +55,3 @@ func (d *DB) Country(addr netip.Addr) string {
 func isCode(s string) bool {
 	return len(s) == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z'
 }
-
-// Close unmaps the file.
-func (d *DB) Close() error { return d.reader.Close() }

@@ -55,7 +55,6 @@ func TestCountry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
 	if got, want := db.Version(), "Test-Country 2023-11-14"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -88,9 +87,27 @@ func BenchmarkCountry(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer db.Close()
 	addr := netip.MustParseAddr("198.51.100.7")
 	for b.Loop() {
 		db.Country(addr)
+	}
+}
+
+// TestFileIsOverwritten: what was read stays as it is, whatever becomes of the file.
+func TestFileIsOverwritten(t *testing.T) {
+	t.Parallel()
+	path := database(t)
+	db, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("half of a new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := db.Country(netip.MustParseAddr("198.51.100.7")); got != "DE" {
+		t.Errorf("got %q, want DE", got)
+	}
+	if _, err := Open(path); err == nil {
+		t.Error("a broken file was opened")
 	}
 }

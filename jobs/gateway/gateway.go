@@ -63,6 +63,8 @@ type Deps struct {
 	Producer Producer
 	// Countries finds countries; default: none are.
 	Countries Countries
+	// Reload says how the keys and the countries are read again; default: never.
+	Reload Reload
 	// Now is the clock of received_at; default time.Now.
 	Now func() time.Time
 	// Logger gets starts, stops and outages; default none.
@@ -112,6 +114,9 @@ func Run(ctx context.Context, cfg Config, deps Deps) (result Result, err error) 
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	h := newHandler(cfg, deps, log, m)
+	reloadCtx, stopReloading := context.WithCancel(ctx)
+	defer stopReloading()
+	go h.reloads(reloadCtx)
 	s := &shipper{log: log, producer: deps.Producer, logger: deps.Logger, metrics: m}
 	shipCtx, stopShipping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopShipping()
@@ -204,7 +209,7 @@ func serve(ctx context.Context, h *handler) error {
 		go func() { failed <- srv.Serve(listeners[i]) }()
 	}
 	h.deps.Logger.Info("gateway listens", "job", "gateway", "address", listener.Addr().String(), "device", deviceVersion,
-		"signed", h.cfg.Keys != nil)
+		"signed", h.keys.Load() != nil)
 	if h.deps.Listening != nil {
 		h.deps.Listening(listener.Addr())
 	}

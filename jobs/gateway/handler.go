@@ -59,6 +59,10 @@ type handler struct {
 	scrape  http.Handler // nil where another address answers /metrics
 	counts  counts
 
+	// What may be read again while requests are answered; nil for none.
+	keys      atomic.Pointer[signedurl.Keys]
+	countries atomic.Pointer[Countries]
+
 	draining atomic.Bool
 	// down is set while nothing can be recorded; its changes are logged, not every request.
 	down atomic.Bool
@@ -67,6 +71,10 @@ type handler struct {
 func newHandler(cfg Config, deps Deps, log appender, m *metrics) *handler {
 	h := &handler{cfg: cfg, deps: deps, log: log, hosts: newAllowedHosts(cfg.RedirectHosts),
 		limiter: newLimiter(cfg.ClientRate, cfg.TrustedProxies), metrics: m}
+	h.keys.Store(cfg.Keys)
+	if deps.Countries != nil {
+		h.countries.Store(&deps.Countries)
+	}
 	if cfg.MetricsListen == "" {
 		h.scrape = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	}
@@ -161,8 +169,8 @@ func (h *handler) admit(r *http.Request, to route) (p parameters, target string,
 	if !h.limiter.allow(from.addr, now) {
 		return p, "", refusal{http.StatusTooManyRequests, "too many requests\n"}
 	}
-	if h.cfg.Keys != nil {
-		switch _, err := h.cfg.Keys.Check(to.path, r.URL.RawQuery, now); {
+	if keys := h.keys.Load(); keys != nil {
+		switch _, err := keys.Check(to.path, r.URL.RawQuery, now); {
 		case errors.Is(err, signedurl.ErrTwice) || errors.Is(err, signedurl.ErrEscape):
 			return p, "", refusal{http.StatusBadRequest, err.Error() + "\n"}
 		case err != nil:
@@ -214,9 +222,9 @@ func (h *handler) complete(c *schemas.RawClick, r *http.Request, from client, re
 	if h.cfg.CountryHeader != "" && from.behind {
 		c.CountryCode = countryCode(r.Header[h.cfg.CountryHeader])
 	}
-	if len(c.CountryCode) == 0 && h.deps.Countries != nil {
+	if countries := h.countries.Load(); len(c.CountryCode) == 0 && countries != nil {
 		if addr, err := netip.ParseAddr(string(c.IPAddress)); err == nil {
-			c.CountryCode = []byte(h.deps.Countries.Country(addr))
+			c.CountryCode = []byte((*countries).Country(addr))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -21,6 +22,10 @@ type metrics struct {
 	logDown     prometheus.Gauge
 	damaged     prometheus.Counter
 	refused     prometheus.Counter
+	info        *prometheus.GaugeVec
+	country     string // the label of info in force
+	reloadSound *prometheus.GaugeVec
+	reloadAt    *prometheus.GaugeVec
 
 	// Counters by status are looked up once: the usual ones are on the path of every click.
 	clicks, impressions map[int]prometheus.Counter
@@ -54,14 +59,21 @@ func newMetrics(deps Deps) *metrics {
 		m.clicks[code] = m.answers.WithLabelValues("clicks", strconv.Itoa(code))
 		m.impressions[code] = m.answers.WithLabelValues("impressions", strconv.Itoa(code))
 	}
-	country := "none"
-	if deps.Countries != nil {
-		country = deps.Countries.Version()
+	m.info = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "clickledger_gateway_info",
+		Help: "Versions of what records depend on."}, []string{"device", "country"})
+	m.reloadSound = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "clickledger_gateway_reload_successful",
+		Help: "0 if a file could not be read when it was last to be read again."}, []string{"file"})
+	m.reloadAt = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "clickledger_gateway_reload_success_timestamp_seconds",
+		Help: "When the file in force was read."}, []string{"file"})
+	m.setCountries(deps.Countries)
+	if deps.Now != nil && deps.Reload.Keys != nil {
+		m.setReloaded(fileKeys, true, deps.Now())
 	}
-	info := prometheus.NewGauge(prometheus.GaugeOpts{Name: "clickledger_gateway_info", Help: "Versions of what records depend on.",
-		ConstLabels: prometheus.Labels{"device": deviceVersion, "country": country}})
-	info.Set(1)
-	m.registry.MustRegister(m.answers, m.seconds, m.groups, m.syncSeconds, m.shipped, m.logDown, m.damaged, m.refused, info,
+	if deps.Now != nil && deps.Reload.Countries != nil {
+		m.setReloaded(fileCountries, true, deps.Now())
+	}
+	m.registry.MustRegister(m.answers, m.seconds, m.groups, m.syncSeconds, m.shipped, m.logDown, m.damaged, m.refused, m.info,
+		m.reloadSound, m.reloadAt,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -73,6 +85,28 @@ func (m *metrics) watch(log *wal.Log) {
 			Help: "Size of the write-ahead log."}, func() float64 { return float64(log.Stats().Bytes) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "clickledger_gateway_wal_pending_records",
 			Help: "Records that are not in Kafka yet."}, func() float64 { return float64(log.Stats().Pending) }))
+}
+
+// setCountries changes the version of the file in info. It is for one goroutine at a time.
+func (m *metrics) setCountries(c Countries) {
+	version := "none"
+	if c != nil {
+		version = c.Version()
+	}
+	if old := m.country; old != "" && old != version {
+		m.info.DeleteLabelValues(deviceVersion, old)
+	}
+	m.country = version
+	m.info.WithLabelValues(deviceVersion, version).Set(1)
+}
+
+func (m *metrics) setReloaded(file string, sound bool, at time.Time) {
+	if !sound {
+		m.reloadSound.WithLabelValues(file).Set(0)
+		return
+	}
+	m.reloadSound.WithLabelValues(file).Set(1)
+	m.reloadAt.WithLabelValues(file).Set(float64(at.UnixMilli()) / 1000)
 }
 
 func (m *metrics) committed(g wal.Group) {

@@ -46,6 +46,8 @@ type Deps struct {
 	Logger *slog.Logger
 	// Countries tells the gateway countries. May be nil.
 	Countries gateway.Countries
+	// Reload says how keys and countries are read again. The zero value: never.
+	Reload gateway.Reload
 	// Listening is called with the gateway's address once it answers. May be nil.
 	Listening func(net.Addr)
 	// Streamed is called about once a second. May be nil.
@@ -117,7 +119,7 @@ func (j *Jobs) runGateway(ctx context.Context) (err error) {
 	cfg := j.cfg.Gateway
 	cfg.WAL.Dir = filepath.Join(j.stack.Dir, "gateway")
 	j.result.Gateway, err = gateway.Run(ctx, cfg, gateway.Deps{Producer: producer, Countries: j.deps.Countries,
-		Logger: j.deps.Logger, Listening: j.deps.Listening})
+		Reload: j.deps.Reload, Logger: j.deps.Logger, Listening: j.deps.Listening})
 	return err
 }
 
