@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/clickledger/clickledger/internal/bearer"
 	"github.com/clickledger/clickledger/schemas/serving"
 )
 
@@ -86,6 +88,11 @@ func TestETag(t *testing.T) {
 
 func TestWhoMaySeeWhat(t *testing.T) {
 	t.Parallel()
+	forged, err := bearer.Sign(bytes.Repeat([]byte("x"), 32), bearer.Grant{Subject: "s", IsAdmin: true, Audience: "clickledger",
+		IssuedAt: now, ValidFor: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
 	r := setup(t, rows())
 	for name, path := range good() {
 		for _, tt := range []struct {
@@ -95,6 +102,7 @@ func TestWhoMaySeeWhat(t *testing.T) {
 			{"nobody", "", http.StatusUnauthorized},
 			{"no token", "x.y.z", http.StatusUnauthorized},
 			{"alg none", "eyJhbGciOiJub25lIn0.eyJyb2xlIjoiYWRtaW4iLCJleHAiOjk5OTk5OTk5OTksImF1ZCI6ImNsaWNrbGVkZ2VyIn0.", http.StatusUnauthorized},
+			{"an admin's, signed with another key", forged, http.StatusUnauthorized},
 			{"another advertiser", token(t, "adv_2"), http.StatusForbidden},
 			{"a token of none", token(t, ""), http.StatusForbidden},
 		} {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/clickledger/clickledger/internal/signedurl"
+	"github.com/clickledger/clickledger/schemas"
 )
 
 func testKeys(t *testing.T, id string, secret byte) *signedurl.Keys {
@@ -146,7 +147,16 @@ func TestHostileClient(t *testing.T) {
 		t.Errorf("got %+v, want one honest click", got)
 	}
 	if len(f.sent) != 1 || string(f.sent[0].Key) != "clk_abc123xyz456" {
-		t.Errorf("the log has %d records, want the honest one", len(f.sent))
+		t.Fatalf("the log has %d records, want the honest one", len(f.sent))
+	}
+	var c schemas.RawClick
+	if err := c.Unmarshal(f.sent[0].Value); err != nil {
+		t.Fatal(err)
+	}
+	// What is billed is price, advertiser, campaign, ad and click of the URL as it was signed.
+	if c.CostPerClick != 0.45 || string(c.AdvertiserID) != "adv_88f7e6d5" || string(c.CampaignID) != "cmp_77b6a5d4" ||
+		string(c.AdID) != "ad_99a2c3d4" || string(c.ClickID) != "clk_abc123xyz456" {
+		t.Errorf("the log has %+v", c)
 	}
 }
 
