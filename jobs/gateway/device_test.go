@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -26,6 +28,34 @@ func TestDeviceType(t *testing.T) {
 		if got := deviceType(agent); got != want {
 			t.Errorf("%s: got %q, want %q", agent, got, want)
 		}
+	}
+}
+
+// TestDevicesAreForgotten: what is remembered is what is told, and bounded.
+func TestDevicesAreForgotten(t *testing.T) {
+	t.Parallel()
+	var d devices
+	const phone = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Mobile Safari/537.36"
+	var group sync.WaitGroup
+	for w := range 4 {
+		group.Go(func() {
+			for i := range devicesMax {
+				if got := d.of(fmt.Appendf(nil, "agent %d of %d", i, w)); got != deviceDesktop {
+					t.Errorf("got %q", got)
+				}
+				if got := d.of([]byte(phone)); got != deviceMobile {
+					t.Errorf("a phone: got %q", got)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if n := len(d.newer) + len(d.older); n > 2*devicesMax {
+		t.Errorf("%d are remembered", n)
+	}
+	before := len(d.newer)
+	if got := d.of([]byte(strings.Repeat("x", 600))); got != deviceDesktop || len(d.newer) != before {
+		t.Errorf("a long one: got %q, remembered %t", got, len(d.newer) != before)
 	}
 }
 

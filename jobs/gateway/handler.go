@@ -55,6 +55,7 @@ type handler struct {
 	log     appender
 	hosts   allowedHosts
 	limiter *limiter
+	devices devices
 	metrics *metrics
 	scrape  http.Handler // nil where another address answers /metrics
 	counts  counts
@@ -129,7 +130,9 @@ type refusal struct {
 func (h *handler) record(w http.ResponseWriter, r *http.Request, to route) {
 	began := time.Now()
 	w.Header()["Cache-Control"] = noCache
-	p, target, refused := h.admit(r, to)
+	p, _ := queries.Get().(*parameters)
+	defer queries.Put(p)
+	target, refused := h.admit(r, to, p)
 	if refused.code != 0 {
 		h.refuse(w, to, refused)
 		return
@@ -159,29 +162,32 @@ func (h *handler) record(w http.ResponseWriter, r *http.Request, to route) {
 	w.WriteHeader(http.StatusFound)
 }
 
-// admit says what is to be recorded and where to redirect, or why not.
-func (h *handler) admit(r *http.Request, to route) (p parameters, target string, refused refusal) {
+// queries holds parameters and the room of their values: no record outlives its request in them.
+var queries = sync.Pool{New: func() any { return new(parameters) }}
+
+// admit says what is to be recorded, in p, and where to redirect, or why not.
+func (h *handler) admit(r *http.Request, to route, p *parameters) (target string, refused refusal) {
 	if len(r.RequestURI) > h.cfg.URLBytesMax {
-		return p, "", refusal{http.StatusRequestURITooLong, "the URL is too long\n"}
+		return "", refusal{http.StatusRequestURITooLong, "the URL is too long\n"}
 	}
 	now := h.deps.Now()
 	from := clientOf(r, h.cfg.TrustedProxies)
 	if !h.limiter.allow(from.addr, now) {
-		return p, "", refusal{http.StatusTooManyRequests, "too many requests\n"}
+		return "", refusal{http.StatusTooManyRequests, "too many requests\n"}
 	}
 	if keys := h.keys.Load(); keys != nil {
 		switch _, err := keys.Check(to.path, r.URL.RawQuery, now); {
 		case errors.Is(err, signedurl.ErrTwice) || errors.Is(err, signedurl.ErrEscape):
-			return p, "", refusal{http.StatusBadRequest, err.Error() + "\n"}
+			return "", refusal{http.StatusBadRequest, err.Error() + "\n"}
 		case err != nil:
-			return p, "", refusal{http.StatusForbidden, err.Error() + "\n"}
+			return "", refusal{http.StatusForbidden, err.Error() + "\n"}
 		}
 	}
-	p = parseQuery(r.URL.RawQuery, to.idName)
+	p.parse(r.URL.RawQuery, to.idName)
 	if to.topic == entryClick {
 		var err error
 		if target, err = location(p.redirectURL, h.hosts); err != nil {
-			return p, "", refusal{http.StatusBadRequest, err.Error() + "\n"}
+			return "", refusal{http.StatusBadRequest, err.Error() + "\n"}
 		}
 	} else {
 		p.click.CostPerClick = 0 // an impression has none
@@ -190,7 +196,7 @@ func (h *handler) admit(r *http.Request, to route) (p parameters, target string,
 		p.click.Timestamp = now.UnixMicro() // a URL that was made for many, or long ago
 	}
 	h.complete(&p.click, r, from, now.UnixMicro())
-	return p, target, refusal{}
+	return target, refusal{}
 }
 
 func (h *handler) refuse(w http.ResponseWriter, to route, why refusal) {
@@ -214,7 +220,7 @@ func (h *handler) complete(c *schemas.RawClick, r *http.Request, from client, re
 	c.Referrer = headerText(r.Header["Referer"])
 	c.ReceivedAt = receivedAtMicros
 	if h.cfg.Device == DeviceUserAgent {
-		c.DeviceType = []byte(deviceType(string(c.UserAgent)))
+		c.DeviceType = []byte(h.devices.of(c.UserAgent))
 	}
 	if (len(c.IPAddress) == 0 || h.cfg.IgnoreIPParameter) && from.addr.IsValid() {
 		c.IPAddress = []byte(from.addr.String())

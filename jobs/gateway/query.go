@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,15 +15,23 @@ type parameters struct {
 	idName      string           // of the parameter that is the click_id, or the impression_id in its place
 	isTimed     bool             // there is a timestamp
 	redirectURL []byte
+	buf         []byte // what the fields are views of
 }
 
 // parseQuery reads the query of a URL; idName is the parameter with the id. Nothing in it is an error, so that no click is lost:
 // an escape that is broken stays as it is written, of a parameter given twice the first counts, and
 // others are ignored. A cost or a timestamp that is not a number becomes one that readers refuse.
 func parseQuery(query, idName string) parameters {
-	p := parameters{idName: idName}
+	var p parameters
+	p.parse(query, idName)
+	return p
+}
+
+// parse is parseQuery with the room of the last query.
+func (p *parameters) parse(query, idName string) {
+	*p = parameters{idName: idName, buf: slices.Grow(p.buf[:0], len(query))}
 	var cost, timestamp []byte
-	buf := make([]byte, 0, len(query))
+	buf := p.buf
 	for len(query) > 0 {
 		pair := query
 		if i := strings.IndexByte(query, '&'); i >= 0 {
@@ -44,7 +53,6 @@ func parseQuery(query, idName string) parameters {
 	}
 	p.click.CostPerClick = parseCost(cost)
 	p.click.Timestamp, p.isTimed = parseTimestamp(timestamp), timestamp != nil
-	return p
 }
 
 func (p *parameters) field(name string, cost, timestamp *[]byte) *[]byte {
