@@ -30,7 +30,8 @@ type standaloneRig struct {
 	dir, config   string
 	gateway, page string // http://host:port
 	token         string
-	db            *pgx.Conn       // the ledger, by its owner
+	dsn           string // of the ledger, by its owner: it has the password
+	db            *pgx.Conn
 	browser       context.Context // set by look
 }
 
@@ -47,13 +48,12 @@ func newFolder(t *testing.T) string {
 	return dir
 }
 
-// startStandalone runs the program on free ports until the test ends.
-func startStandalone(t *testing.T, dir string) *standaloneRig {
+// startServer runs the program until the test ends, and returns once each of the keys was in a line that says
+// ready, with the addresses there.
+func startServer(t *testing.T, env []string, keys []string, args ...string) map[string]string {
 	t.Helper()
-	r := &standaloneRig{T: t, dir: dir, config: filepath.Join(dir, standalone.ConfigFile)}
-	cmd := exec.Command(binary, "standalone", "--dir", dir, "--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0",
-		"--flush-interval", "500ms", "--log-format", "json")
-	cmd.Env, cmd.Dir = plainEnviron(), t.TempDir()
+	cmd := exec.Command(binary, append(args, "--log-format", "json")...)
+	cmd.Env, cmd.Dir = env, t.TempDir()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -76,26 +76,42 @@ func startStandalone(t *testing.T, dir string) *standaloneRig {
 		select {
 		case <-ended:
 		case <-time.After(30 * time.Second):
-			t.Error("standalone does not end")
+			t.Errorf("%s does not end", args[0])
 			_ = cmd.Process.Kill()
 		}
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("standalone: %v", err)
+			t.Errorf("%s: %v", args[0], err)
 		}
 	})
-	for deadline := time.After(time.Minute); r.gateway == "" || r.page == ""; {
+	found := map[string]string{}
+	for deadline := time.After(time.Minute); len(found) < len(keys); {
 		select {
 		case line := <-lines:
-			var ready struct{ Gateway, Dashboard string }
-			if json.Unmarshal([]byte(line), &ready) == nil {
-				r.gateway, r.page = r.gateway+ready.Gateway, r.page+ready.Dashboard
+			var said map[string]any
+			if json.Unmarshal([]byte(line), &said) != nil {
+				continue
+			}
+			for _, key := range keys {
+				if value, ok := said[key].(string); ok {
+					found[key] = value
+				}
 			}
 		case <-ended:
-			t.Fatalf("standalone ended: %s", <-lines)
+			t.Fatalf("%s ended: %s", args[0], <-lines)
 		case <-deadline:
-			t.Fatal("standalone is not ready within a minute")
+			t.Fatalf("%s is not ready within a minute", args[0])
 		}
 	}
+	return found
+}
+
+// startStandalone runs the program on free ports until the test ends.
+func startStandalone(t *testing.T, dir string) *standaloneRig {
+	t.Helper()
+	r := &standaloneRig{T: t, dir: dir, config: filepath.Join(dir, standalone.ConfigFile)}
+	at := startServer(t, plainEnviron(), []string{"gateway", "dashboard"}, "standalone", "--dir", dir, "--listen", "127.0.0.1:0",
+		"--api-listen", "127.0.0.1:0", "--flush-interval", "500ms")
+	r.gateway, r.page = at["gateway"], at["dashboard"]
 	var token tokenResult
 	startJSON(t, nil, &token, "token", "--admin", "--config", r.config)
 	r.token = token.Token
@@ -111,8 +127,8 @@ func (r *standaloneRig) connect() {
 		r.Fatal(err)
 	}
 	_, dsn, _ := strings.Cut(string(text), "\nledger: ")
-	dsn, _, _ = strings.Cut(dsn, "\n")
-	if r.db, err = pgx.Connect(r.Context(), dsn); err != nil {
+	r.dsn, _, _ = strings.Cut(dsn, "\n")
+	if r.db, err = pgx.Connect(r.Context(), r.dsn); err != nil {
 		r.Fatal("the ledger of the folder cannot be opened") // the error may quote the URL
 	}
 	r.Cleanup(func() { _ = r.db.Close(context.Background()) })

@@ -178,6 +178,35 @@ func TestPageOfStandalone(t *testing.T) {
 	browsertest.Value[bool](t, r.browser, `document.getElementById("series-details").open = true`)
 	r.wait(20*time.Second, fmt.Sprintf(`[...new Set([...document.querySelectorAll("#series-table tbody td:last-child")].map((e) => e.textContent))].sort().join() === %q`, want))
 	browsertest.Screenshot(t, r.browser, "dashboard-standalone.png")
+	t.Run("api by a login of its own", r.readOnly)
+}
+
+// readOnly runs `clickledger api` beside the rest, by a login that can do no more than read: it says the same.
+func (r *standaloneRig) readOnly(t *testing.T) {
+	if _, err := r.db.Exec(t.Context(), "create role clickledger_api login password 'reader' in role clickledger_read"); err != nil {
+		t.Fatal(err)
+	}
+	location, err := url.Parse(r.dsn)
+	if err != nil {
+		t.Fatal("the URL of the ledger")
+	}
+	location.User = url.UserPassword("clickledger_api", "reader")
+	env := append(plainEnviron(), "CLICKLEDGER_API_LEDGER="+location.String())
+	at := startServer(t, env, []string{"address"}, "api", "--config", r.config, "--api-listen", "127.0.0.1:0")
+	whole := *r
+	whole.T, whole.page = t, "http://"+at["address"]
+	var own, beside, statement map[string]any
+	of := url.Values{"advertiser_id": {"adv_large"}}
+	r.ask("advertisers/balance", &own, of)
+	whole.ask("advertisers/balance", &beside, of)
+	if fmt.Sprint(own) != fmt.Sprint(beside) {
+		t.Errorf("the account is %v, by a login of its own %v", own, beside)
+	}
+	of["month"], of["format"] = []string{time.Now().UTC().Format("2006-01")}, []string{"json"}
+	whole.ask("advertisers/statement", &statement, of)
+	if statement["advertiser_id"] != "adv_large" {
+		t.Errorf("the statement is %v", statement)
+	}
 }
 
 // TestPageOfDemo runs the demo, then the program on its folder as the demo says, and looks at its advertisers:
@@ -233,6 +262,7 @@ func TestPageOfDemo(t *testing.T) {
 		&& document.getElementById("balance").dataset.value && document.getElementById("reconciliation").dataset.value`)
 	browsertest.Screenshot(t, r.browser, "dashboard-demo.png")
 	if picture != "" {
+		browsertest.Value[bool](t, r.browser, `document.activeElement.blur() === undefined`)
 		browsertest.Save(t, r.browser, picture)
 	}
 }

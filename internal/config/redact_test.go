@@ -53,6 +53,26 @@ func TestLedgerURL(t *testing.T) {
 	}
 }
 
+func TestAPILedgerURL(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(path, []byte("reader\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ ledger, api, file, want string }{
+		{"", "", "", ""},
+		{"postgres://u:own@h/db", "", path, "postgres://u:own@h/db"},
+		{"postgres://u:own@h/db", "postgres://r@h/db", "", "postgres://r@h/db"},
+		{"postgres://u:own@h/db", "postgres://r@h/db", path, "postgres://r:reader@h/db"},
+		{"", "postgres://r:mine@h/db", path, "postgres://r:mine@h/db"},
+	} {
+		c := Config{Ledger: tc.ledger, API: API{Ledger: tc.api, LedgerPasswordFile: tc.file}}
+		if got, err := c.APILedgerURL(); err != nil || got != tc.want {
+			t.Errorf("APILedgerURL() of %+v = %q, %v, want %q", tc, got, err, tc.want)
+		}
+	}
+}
+
 func TestExitCode(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -12,6 +12,8 @@ const format = (() => {
       const text = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: places }).format(micros / 1e6);
       return currency ? text + " " + currency : text;
     },
+    // decimal is an amount that is decimal text, with all its places.
+    decimal: (text) => { const [units, places] = text.split("."); return units.replace(/\B(?=(\d{3})+$)/g, ",") + "." + places; },
     rate: (clicks, impressions) => impressions > 0 ? (100 * clicks / impressions).toFixed(2) + " %" : "–",
     time: (seconds) => {
       const t = new Date(seconds * 1000);

@@ -244,7 +244,7 @@
 
   function showBalance(b) {
     const currency = b.currency || state.session.currency; // who was never billed has none
-    describe("balance", [["Balance", b.balance + " " + currency], ["Charged", amount(b.charged_micros, currency)], ["Paid", amount(b.paid_micros, currency)],
+    describe("balance", [["Balance", format.decimal(b.balance) + " " + currency], ["Charged", amount(b.charged_micros, currency)], ["Paid", amount(b.paid_micros, currency)],
       ["Credited", amount(b.credited_micros, currency)], ["Credit limit", amount(b.credit_limit_micros, currency)]]);
     byID("balance").dataset.value = b.balance;
     byID("balance-note").textContent = b.is_over_limit ? "The credit limit is exceeded." : "A negative balance is owed.";
