@@ -149,14 +149,14 @@ const (
 	ballastBytes = 32 << 20
 )
 
-var ballast []byte
+var ballast atomic.Pointer[[ballastBytes]byte]
 
 // OwnProcess sets the collector of garbage for a process that is a gateway and nothing else, unless
 // the variable GOGC says how.
 func OwnProcess() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
-		ballast = make([]byte, ballastBytes)
+		ballast.Store(new([ballastBytes]byte))
 	}
 }
 
