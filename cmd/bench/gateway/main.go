@@ -169,7 +169,8 @@ func search(ctx context.Context, s settings, t targets, r *report) error {
 			return false, err
 		}
 		r.GatewaySteady = append(r.GatewaySteady, f)
-		fmt.Fprintf(os.Stderr, "steady %d/s: p99 %.2f ms, %.2f from the sending\n", rate, f.P99Millis, f.SentP99Millis)
+		fmt.Fprintf(os.Stderr, "steady %d/s: p99 %.2f ms, %.2f from the sending; cores: gateway %.2f, generator %.2f, others %.2f\n", rate,
+			f.P99Millis, f.SentP99Millis, f.CPUMicros*f.Rate/1e6, f.GeneratorCores, f.OtherCores)
 		kept := f.P99Millis < budgetP99Millis && f.Failed == 0
 		if kept {
 			r.SteadyRate = max(r.SteadyRate, rate)
