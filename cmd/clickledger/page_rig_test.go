@@ -206,11 +206,11 @@ func (r *standaloneRig) ask(path string, to any, parameters url.Values) {
 
 // account is what is said of an advertiser: by the page, the API, the ledger and the batch.
 type account struct {
-	Clicks, FinalClicks, SpendMicros, NotBilled int64
-	Balance                                     string // decimal, four places
-	ChargedMicros                               int64
-	DifferenceMicros                            int64
-	Causes                                      string
+	Clicks, FinalClicks, SpendMicros, NotBilled, Impressions int64
+
+	Balance                         string // decimal, four places
+	ChargedMicros, DifferenceMicros int64
+	Causes                          string
 }
 
 // pageAccount reads the account off the page, hidden figures and rounded ones apart.
@@ -221,7 +221,7 @@ func (r *standaloneRig) pageAccount() (a account) {
 		const after = (id, name) => [...of(id).querySelectorAll("dt")].find((e) => e.textContent === name).nextElementSibling;
 		const whole = (e) => Number(e.textContent.replace(/,/g, ""));
 		return JSON.stringify({
-			Clicks: value("total-clicks"), SpendMicros: value("total-spend"), NotBilled: value("total-invalid"),
+			Clicks: value("total-clicks"), SpendMicros: value("total-spend"), NotBilled: value("total-invalid"), Impressions: value("total-ctr"),
 			FinalClicks: Number((of("total-state").textContent.match(/^([\d,]+) of them final$/) || ["", "0"])[1].replace(/,/g, "")),
 			Balance: of("balance").dataset.value, ChargedMicros: Number(after("balance", "Charged").dataset.value),
 			DifferenceMicros: Number(after("reconciliation", "Difference").dataset.value),
@@ -243,6 +243,7 @@ func (r *standaloneRig) apiAccount(advertiser string, from, to time.Time) (a acc
 			SpendMicros     int64 `json:"spend_micros"`
 			InvalidClicks   int64 `json:"invalid_clicks"`
 			DuplicateClicks int64 `json:"duplicate_clicks"`
+			Impressions     int64 `json:"impressions"`
 			IsFinal         bool  `json:"is_final"`
 		} `json:"series"`
 	}
@@ -250,6 +251,7 @@ func (r *standaloneRig) apiAccount(advertiser string, from, to time.Time) (a acc
 		"limit": {"10000"}, "start_time": {strconv.FormatInt(from.Unix(), 10)}, "end_time": {strconv.FormatInt(to.Unix(), 10)}})
 	for _, p := range points.Series {
 		a.Clicks, a.SpendMicros, a.NotBilled = a.Clicks+p.Clicks, a.SpendMicros+p.SpendMicros, a.NotBilled+p.InvalidClicks+p.DuplicateClicks
+		a.Impressions += p.Impressions
 		if p.IsFinal {
 			a.FinalClicks += p.Clicks
 		}

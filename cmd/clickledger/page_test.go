@@ -121,10 +121,11 @@ func TestPageOfStandalone(t *testing.T) {
 			s.click("adv_large", 450_000, googlebot, at, 0)
 		}
 	}
-	const impressions, liveMicros = 25, 450_000
+	const impressions, liveMicros = 600, 450_000
 	for i := range impressions {
-		r.visit("/api/v1/impressions", firefox, url.Values{"advertiser_id": {"adv_large"}, "campaign_id": {"cmp_0"}, "ad_id": {"ad_0"},
-			"user_id": {fmt.Sprintf("usr_%d", i)}, "impression_id": {fmt.Sprintf("imp_page_%d_%d", begun.UnixNano(), i)}})
+		r.visit("/api/v1/impressions", firefox, url.Values{"advertiser_id": {"adv_large"}, "campaign_id": {fmt.Sprintf("cmp_%d", i%3)},
+			"ad_id": {fmt.Sprintf("ad_%d", i%7)}, "user_id": {fmt.Sprintf("usr_%d", i)}, "impression_id": {fmt.Sprintf("imp_page_%d_%d", begun.UnixNano(), i)},
+			"timestamp": {strconv.FormatInt(begun.Add(-time.Minute-time.Duration(i)*700*time.Millisecond).UnixMilli(), 10)}})
 	}
 	r.look()
 	const late = 4 // so far behind the others, by now, that the batch alone counts them
@@ -161,7 +162,8 @@ func TestPageOfStandalone(t *testing.T) {
 	}
 	for _, id := range advertisers {
 		got := r.agree(id, begun.Add(-30*time.Minute).Truncate(time.Minute), report)
-		if got.Clicks != s.clicks[id] || got.SpendMicros != s.micros[id] {
+		shown := map[string]int64{"adv_large": impressions}[id]
+		if got.Clicks != s.clicks[id] || got.SpendMicros != s.micros[id] || got.Impressions != shown {
 			t.Errorf("%s: the page says %+v, sent were %d clicks of %d micros", id, got, s.clicks[id], s.micros[id])
 		}
 		t.Logf("%s: page, API, ledger and batch: %+v", id, got)
@@ -177,6 +179,7 @@ func TestPageOfStandalone(t *testing.T) {
 	r.showLast("adv_large", "3600")
 	browsertest.Value[bool](t, r.browser, `document.getElementById("series-details").open = true`)
 	r.wait(20*time.Second, fmt.Sprintf(`[...new Set([...document.querySelectorAll("#series-table tbody td:last-child")].map((e) => e.textContent))].sort().join() === %q`, want))
+	r.wait(20*time.Second, `document.getElementById("reconciliation").dataset.value && document.getElementById("rules-note").textContent`)
 	browsertest.Screenshot(t, r.browser, "dashboard-standalone.png")
 	t.Run("api by a login of its own", r.readOnly)
 }
