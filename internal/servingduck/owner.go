@@ -35,12 +35,14 @@ type owner struct {
 	tempDir string
 	db      *sql.DB
 	lock    *os.File
+	turns   turns // of queries
 
 	writing sync.Mutex // guards writer: one writer at a time
 	writer  *sql.Conn  // holds the staging table
 
-	server    *server
-	closeOnce func() error
+	clustering clustering
+	server     *server
+	closeOnce  func() error
 }
 
 func dirOf(path string) string { return filepath.Dir(path) }
@@ -75,7 +77,9 @@ func openOwner(ctx context.Context, path string, opts Options, lock *os.File) (_
 	if err != nil {
 		return nil, err
 	}
-	o := &owner{path: path, opts: opts, tempDir: tempDir, db: sql.OpenDB(connector), lock: lock}
+	o := &owner{path: path, opts: opts, tempDir: tempDir, db: sql.OpenDB(connector), lock: lock,
+		turns: make(turns, opts.Threads)}
+	o.db.SetMaxIdleConns(connsIdleMax)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, o.closeDB())
@@ -95,6 +99,7 @@ func openOwner(ctx context.Context, path string, opts Options, lock *os.File) (_
 	if o.server, err = startServer(o); err != nil {
 		return nil, err
 	}
+	o.startClustering()
 	o.closeOnce = sync.OnceValue(o.close)
 	return o, nil
 }
@@ -117,6 +122,7 @@ func (o *owner) checkFormat(ctx context.Context) error {
 func (o *owner) Close() error { return o.closeOnce() }
 
 func (o *owner) close() error {
+	o.clustering.end()
 	err := o.server.close()
 	o.writing.Lock()
 	defer o.writing.Unlock()

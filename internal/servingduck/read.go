@@ -3,17 +3,11 @@ package servingduck
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
-	"math/big"
 	"os"
 	"path/filepath"
-	"time"
-
-	"github.com/duckdb/duckdb-go/v2"
 
 	"github.com/clickledger/clickledger/schemas"
 	"github.com/clickledger/clickledger/schemas/serving"
@@ -129,113 +123,4 @@ func removeIfThere(path string) error {
 
 func (o *owner) Rows(ctx context.Context, layer serving.Layer, r serving.Range) iter.Seq2[schemas.MinuteRow, error] {
 	return rowsByExport(ctx, o.tempDir, func(path string) error { return o.ExportParquet(ctx, layer, r, path) })
-}
-
-func (o *owner) Query(ctx context.Context, query string, args ...any) (*serving.Table, error) {
-	conn, err := o.db.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("query: %w", err)
-	}
-	defer conn.Close()
-	if err := checkReads(conn, query); err != nil {
-		return nil, err
-	}
-	// A second guard: what reads may still call what writes.
-	if _, err := conn.ExecContext(ctx, "begin transaction read only"); err != nil {
-		return nil, fmt.Errorf("query: %w", err)
-	}
-	table, err := readTable(ctx, conn, query, args)
-	if _, end := conn.ExecContext(context.WithoutCancel(ctx), "rollback"); end != nil && err == nil {
-		err = end
-	}
-	if err != nil {
-		return nil, fmt.Errorf("query: %w", err)
-	}
-	return table, nil
-}
-
-// checkReads refuses everything but one statement that reads.
-func checkReads(conn *sql.Conn, query string) error {
-	return conn.Raw(func(c any) error {
-		// Prepare, unlike PrepareContext, runs nothing and takes one statement only.
-		prepared, err := c.(driver.Conn).Prepare(query)
-		if err != nil {
-			return fmt.Errorf("query: %w", err)
-		}
-		kind, err := prepared.(*duckdb.Stmt).StatementType()
-		if err == nil && kind != duckdb.STATEMENT_TYPE_SELECT && kind != duckdb.STATEMENT_TYPE_EXPLAIN {
-			err = serving.ErrNotReadOnly
-		}
-		return errors.Join(err, prepared.Close())
-	})
-}
-
-func readTable(ctx context.Context, conn *sql.Conn, query string, args []any) (*serving.Table, error) {
-	rows, err := conn.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	types, err := rows.ColumnTypes()
-	if err != nil {
-		return nil, err
-	}
-	t := &serving.Table{}
-	for _, column := range types {
-		t.Columns = append(t.Columns, column.Name())
-		t.Types = append(t.Types, column.DatabaseTypeName())
-	}
-	for rows.Next() {
-		if len(t.Rows) == serving.MaxQueryRows {
-			t.IsTruncated = true
-			break
-		}
-		values := make([]any, len(types))
-		targets := make([]any, len(types))
-		for i := range values {
-			targets[i] = &values[i]
-		}
-		if err := rows.Scan(targets...); err != nil {
-			return nil, err
-		}
-		for i := range values {
-			values[i] = plain(values[i])
-		}
-		t.Rows = append(t.Rows, values)
-	}
-	return t, rows.Err()
-}
-
-// plain turns a value of DuckDB's driver into one of those that Table promises.
-func plain(v any) any {
-	switch v := v.(type) {
-	case nil, bool, int64, uint64, float64, string:
-		return v
-	case time.Time:
-		return v.UTC()
-	case int8:
-		return int64(v)
-	case int16:
-		return int64(v)
-	case int32:
-		return int64(v)
-	case uint8:
-		return int64(v)
-	case uint16:
-		return int64(v)
-	case uint32:
-		return int64(v)
-	case float32:
-		return float64(v)
-	case *big.Int:
-		return v.String()
-	case duckdb.Decimal:
-		return v.String()
-	case []byte:
-		return fmt.Sprintf("%x", v)
-	}
-	if text, err := json.Marshal(v); err == nil {
-		return string(text)
-	}
-	return fmt.Sprint(v)
 }

@@ -52,6 +52,8 @@ type Options struct {
 	TempDir string
 	// Logger gets the owner's warnings. Default: discarded.
 	Logger *slog.Logger
+
+	clusterRows int // tests lay out fewer rows at a time
 }
 
 const (
@@ -70,6 +72,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Threads == 0 {
 		o.Threads = defaultThreads
+	}
+	if o.clusterRows == 0 {
+		o.clusterRows = clusterRowsDefault
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -18,13 +18,13 @@ func (o *owner) Upsert(ctx context.Context, rows []schemas.MinuteRow, progress s
 }
 
 // tables names what the rows and the progress of a stream are written by.
-type tables struct{ upsert, progress, offset, maxVersion, loadProgress string }
+type tables struct{ upsert, progress, offset, maxVersion, loadProgress, cluster string }
 
 var (
 	ofClicks = tables{upsert: "serving_upsert", progress: "stream_progress", offset: "stream_offset",
-		maxVersion: "serving_max_version", loadProgress: "serving_progress"}
+		maxVersion: "serving_max_version", loadProgress: "serving_progress", cluster: "serving_cluster"}
 	ofImpressions = tables{upsert: "impressions_upsert", progress: "impression_progress", offset: "impression_offset",
-		maxVersion: "impressions_max_version", loadProgress: "impressions_progress"}
+		maxVersion: "impressions_max_version", loadProgress: "impressions_progress", cluster: "impressions_cluster"}
 )
 
 func (o *owner) upsert(ctx context.Context, to tables, rows []schemas.MinuteRow, progress serving.Progress) error {
@@ -50,6 +50,7 @@ func (o *owner) upsert(ctx context.Context, to tables, rows []schemas.MinuteRow,
 	if err != nil {
 		return fmt.Errorf("upsert %d rows: %w", len(sorted), err)
 	}
+	o.clustering.wrote(len(sorted), o.opts.clusterRows)
 	return nil
 }
 

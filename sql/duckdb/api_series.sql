@@ -6,7 +6,7 @@ with minutes as (
         epoch(click_minute)::bigint // $4::bigint * $4::bigint as bucket,
         case $7::varchar when 'ad' then ad_id when 'campaign' then campaign_id else '' end as part,
         unique_clicks, duplicate_clicks, invalid_clicks, spend_micros, is_final
-    from csp_analytics.ad_clicks_hourly
+    from csp_analytics.minutes_now
     where advertiser_id = $1::varchar
         and click_minute >= make_timestamp($2::bigint * 1000000)
         and click_minute < make_timestamp($3::bigint * 1000000)

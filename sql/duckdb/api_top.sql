@@ -4,7 +4,7 @@ with minutes as (
     select
         case $4::varchar when 'ad' then ad_id else campaign_id end as part,
         unique_clicks, duplicate_clicks, invalid_clicks, spend_micros
-    from csp_analytics.ad_clicks_hourly
+    from csp_analytics.minutes_now
     where advertiser_id = $1::varchar
         and click_minute >= make_timestamp($2::bigint * 1000000)
         and click_minute < make_timestamp($3::bigint * 1000000)

@@ -1,4 +1,5 @@
+-- An advertiser's rows lie side by side.
 insert into csp_analytics.minutes_final
 select *
 from stage
-order by click_minute, advertiser_id, campaign_id, ad_id, device_type, country_code;
+order by advertiser_id, click_minute, campaign_id, ad_id, device_type, country_code;

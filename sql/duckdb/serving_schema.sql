@@ -81,6 +81,15 @@ create table if not exists csp_analytics.impression_offset (
     next_offset bigint not null
 );
 
+-- Up to which minute a table's rows are laid out by advertiser, so many at a time. It says how fast they are
+-- read, and nothing else: readers do not look at it.
+create table if not exists csp_analytics.clustered (
+    table_name varchar not null,
+    rows_at_once bigint not null,
+    until_minute timestamp not null,
+    row_count bigint not null
+);
+
 -- Micros as DECIMAL(18,4), rounded half to even, in integers throughout.
 create or replace macro csp_analytics.spend_decimal(micros) as (
     cast(micros // 100 + case
@@ -91,16 +100,16 @@ create or replace macro csp_analytics.spend_decimal(micros) as (
 
 -- Below a day's cut only the final rows count: a provisional row whose key the batch layer does
 -- not have is no longer there. From the cut on, and on other days, the provisional rows count.
+create or replace view csp_analytics.minutes_now as
+select f.*, true as is_final
+from csp_analytics.minutes_final as f
+union all
+select p.*, false as is_final
+from csp_analytics.minutes_provisional as p
+left join csp_analytics.final_days as d on d.day_start = date_trunc('day', p.click_minute)
+where d.cut_at is null or p.click_minute >= d.cut_at;
+
 create or replace view csp_analytics.ad_clicks_hourly as
-with rows_now as (
-    select f.*, true as is_final
-    from csp_analytics.minutes_final as f
-    union all
-    select p.*, false as is_final
-    from csp_analytics.minutes_provisional as p
-    left join csp_analytics.final_days as d on d.day_start = date_trunc('day', p.click_minute)
-    where d.cut_at is null or p.click_minute >= d.cut_at
-)
 select
     click_minute,
     ad_id,
@@ -116,4 +125,4 @@ select
     invalid_clicks,
     spend_micros,
     is_final
-from rows_now;
+from csp_analytics.minutes_now;
