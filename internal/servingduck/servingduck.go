@@ -11,7 +11,8 @@
 // progress in the same one, and only the owner may call it. Provisional rows (of the stream) and
 // final rows (of the batch layer) are kept apart; csp_analytics.ad_clicks_hourly shows the final
 // rows of a day below its cut and the provisional rows of all other minutes. Publishing final rows
-// never touches the provisional ones. Units: Unix milliseconds UTC, int64 micros.
+// never touches the provisional ones. The owner lays out rows by advertiser once their minutes are
+// settled (cluster.go), which no figure depends on. Units: Unix milliseconds UTC, int64 micros.
 package servingduck
 
 import (

@@ -67,57 +67,25 @@ func (s *store) series(ctx context.Context, q pageOf) ([]point, error) {
 	err := s.query(ctx, "api_series", q.args(), func(row []any) (err error) {
 		p := point{figures: figures{isFinal: isTrue(row[6])}}
 		p.part, _ = row[1].(string)
-		err = integers(row, map[int]*int64{0: &p.bucket, 2: &p.clicks, 3: &p.duplicates, 4: &p.invalid, 5: &p.spendMicros})
-		points = append(points, p)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	shown, err := s.impressions(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	points = mergePoints(points, shown)
-	return points[:min(len(points), q.limit)], nil
-}
-
-// impressions returns the points that have impressions, in order.
-func (s *store) impressions(ctx context.Context, q pageOf) ([]point, error) {
-	var points []point
-	err := s.query(ctx, "api_impressions", q.args(), func(row []any) error {
-		p := point{figures: figures{isFinal: true}} // no click of it was judged
-		p.part, _ = row[1].(string)
-		err := integers(row, map[int]*int64{0: &p.bucket, 2: &p.figures.impressions})
+		err = integers(row, map[int]*int64{0: &p.bucket, 2: &p.clicks, 3: &p.duplicates, 4: &p.invalid, 5: &p.spendMicros,
+			7: &p.figures.impressions})
 		points = append(points, p)
 		return err
 	})
 	return points, err
 }
 
-// mergePoints joins two lists that are in order, by bucket and part.
-func mergePoints(points, shown []point) []point {
-	if len(shown) == 0 {
-		return points
-	}
-	merged := make([]point, 0, len(points)+len(shown))
-	for len(points) > 0 || len(shown) > 0 {
-		switch {
-		case len(shown) == 0 || len(points) > 0 && points[0].before(shown[0].cursor):
-			merged, points = append(merged, points[0]), points[1:]
-		case len(points) == 0 || shown[0].before(points[0].cursor):
-			merged, shown = append(merged, shown[0]), shown[1:]
-		default:
-			p := points[0]
-			p.impressions = shown[0].impressions
-			merged, points, shown = append(merged, p), points[1:], shown[1:]
-		}
-	}
-	return merged
-}
-
-func (c cursor) before(other cursor) bool {
-	return c.bucket < other.bucket || c.bucket == other.bucket && c.part < other.part
+// impressions returns the points that have impressions, in order, with nothing else of them.
+func (s *store) impressions(ctx context.Context, q pageOf) ([]point, error) {
+	var points []point
+	err := s.query(ctx, "api_impressions", q.args(), func(row []any) error {
+		var p point
+		p.part, _ = row[1].(string)
+		err := integers(row, map[int]*int64{0: &p.bucket, 2: &p.figures.impressions})
+		points = append(points, p)
+		return err
+	})
+	return points, err
 }
 
 // cutsFor is how long the cuts are used. A cut that is old calls a point provisional for that much longer.
