@@ -27,8 +27,9 @@ const (
 	settledAfter = 15 * time.Minute
 	// clusterTimeout limits one step.
 	clusterTimeout = 2 * time.Minute
-	// checkpointPause is when a checkpoint that was not possible is tried again.
-	checkpointPause = 10 * time.Second
+	// againAfter is when a checkpoint that was not possible is tried again, and how long parts that were
+	// laid out are the last ones: where a million comes sooner, its rows are moved once only.
+	againAfter = 30 * time.Second
 )
 
 // clustering is the owner's work in the background.
@@ -38,7 +39,9 @@ type clustering struct {
 	stop    context.CancelFunc
 	done    chan struct{}
 
-	hasMoved bool // rows since the last checkpoint; the goroutine's own
+	// The goroutine's own.
+	hasMoved bool      // rows since the last checkpoint
+	partsAt  time.Time // when parts were laid out
 }
 
 // startClustering lays out what there is, and then what is written.
@@ -48,10 +51,11 @@ func (o *owner) startClustering() {
 	o.clustering.due <- struct{}{}
 	go func() {
 		defer close(o.clustering.done)
+		isLeft := false
 		for {
 			var again <-chan time.Time
-			if o.clustering.hasMoved {
-				again = time.After(checkpointPause)
+			if isLeft || o.clustering.hasMoved {
+				again = time.After(againAfter)
 			}
 			select {
 			case <-ctx.Done():
@@ -59,7 +63,13 @@ func (o *owner) startClustering() {
 			case <-again:
 			case <-o.clustering.due:
 			}
-			err := errors.Join(o.clusterAll(ctx, ofClicks), o.clusterAll(ctx, ofImpressions), o.dropMoved(ctx))
+			sizes := []int{o.opts.clusterRows, o.opts.clusterRows / clusterParts}
+			if isLeft = time.Since(o.clustering.partsAt) < againAfter; isLeft {
+				sizes = sizes[:1]
+			} else {
+				o.clustering.partsAt = time.Now()
+			}
+			err := errors.Join(o.clusterAll(ctx, ofClicks, sizes), o.clusterAll(ctx, ofImpressions, sizes), o.dropMoved(ctx))
 			if err != nil && ctx.Err() == nil {
 				o.opts.Logger.Warn("rows stay as they were written, and are read slower", "error", err)
 			}
@@ -85,9 +95,9 @@ func (c *clustering) wrote(rows, clusterRows int) {
 	}
 }
 
-// clusterAll lays out the table's rows as long as there are enough of them, first by the million.
-func (o *owner) clusterAll(ctx context.Context, of tables) error {
-	for _, rows := range []int{o.opts.clusterRows, o.opts.clusterRows / clusterParts} {
+// clusterAll lays out the table's rows as long as there are enough of them, first by the largest size.
+func (o *owner) clusterAll(ctx context.Context, of tables, sizes []int) error {
+	for _, rows := range sizes {
 		for hasMore := true; hasMore; {
 			var err error
 			if hasMore, err = o.clusterNext(ctx, of, rows); err == nil {
