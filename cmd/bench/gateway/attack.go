@@ -19,9 +19,8 @@ import (
 
 const (
 	requestTimeout = 10 * time.Second
-	// connectionsMax is how many connections are kept open: under it those that come after a stall
-	// would be closed after one request, and cost the server more than the requests.
-	connectionsMax = 8192
+	// connectionsMax is how many connections are kept open between requests.
+	connectionsMax = 1024
 	// ticksPerSecond is the unit of CPU times in /proc, the same on every Linux.
 	ticksPerSecond = 100
 	usualAgent     = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Mobile Safari/537.36"
@@ -61,8 +60,11 @@ var clicks atomic.Int64
 // attack sends requests from workers that wait for their answers; with a rate, at that rate, from as
 // many workers as it takes.
 func (t target) attack(workers, rate int, length time.Duration) (f figures, err error) {
-	options := []func(*vegeta.Attacker){vegeta.Redirects(vegeta.NoFollow), vegeta.Timeout(requestTimeout), vegeta.KeepAlive(true),
-		vegeta.HTTP2(false), vegeta.MaxBody(0), vegeta.Connections(connectionsMax), vegeta.Workers(uint64(workers))}
+	transport := &http.Transport{MaxIdleConnsPerHost: connectionsMax, DisableCompression: true}
+	defer transport.CloseIdleConnections() // what an attack left open is no burden of the next one
+	client := &http.Client{Transport: transport, Timeout: requestTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	options := []func(*vegeta.Attacker){vegeta.Client(client), vegeta.MaxBody(0), vegeta.Workers(uint64(workers))}
 	pace := vegeta.Rate{Freq: rate, Per: time.Second}
 	if rate == 0 {
 		options = append(options, vegeta.MaxWorkers(uint64(workers)))
