@@ -68,7 +68,7 @@ func main() {
 	var s settings
 	flag.IntVar(&s.seconds, "seconds", 10, "length of each attack")
 	flag.IntVar(&s.rounds, "rounds", 3, "attacks on each, in turns; the median by rate counts")
-	flag.IntVar(&s.workers, "workers", 32, "clients that wait for their answer before they ask again")
+	flag.IntVar(&s.workers, "workers", 64, "clients that wait for their answer before they ask again")
 	flag.IntVar(&s.steady, "steady", 15, "seconds of each attack at a steady rate")
 	flag.StringVar(&s.rates, "rates", "", "steady rates, with commas, instead of the search for the highest that keeps to the limit")
 	flag.StringVar(&s.dir, "dir", "", "work folder, on the disk to measure (default: a new one in bin)")
