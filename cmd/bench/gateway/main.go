@@ -77,7 +77,7 @@ func main() {
 	flag.Parse()
 	debug.SetGCPercent(generatorGC)
 	ballast := make([]byte, generatorBallast)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, s)
 	stop()
 	runtime.KeepAlive(ballast)
