@@ -36,6 +36,7 @@ type owner struct {
 	db      *sql.DB
 	lock    *os.File
 	turns   turns // of queries
+	readers readers
 
 	writing sync.Mutex // guards writer: one writer at a time
 	writer  *sql.Conn  // holds the staging table
@@ -62,7 +63,7 @@ func openOwner(ctx context.Context, path string, opts Options, lock *os.File) (_
 			value any
 		}{
 			{"set memory_limit = $1", opts.MemoryLimit},
-			{"set threads = $1", int64(opts.Threads)},
+			{"set threads = $1", int64(1)},
 			{"set temp_directory = $1", tempDir},
 			{"set checkpoint_threshold = $1", checkpointThreshold},
 			{"set timezone = $1", "UTC"},
@@ -79,7 +80,6 @@ func openOwner(ctx context.Context, path string, opts Options, lock *os.File) (_
 	}
 	o := &owner{path: path, opts: opts, tempDir: tempDir, db: sql.OpenDB(connector), lock: lock,
 		turns: make(turns, opts.Threads)}
-	o.db.SetMaxIdleConns(connsIdleMax)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, o.closeDB())
@@ -130,9 +130,9 @@ func (o *owner) close() error {
 }
 
 func (o *owner) closeDB() error {
-	var err error
+	err := o.readers.close()
 	if o.writer != nil {
-		err = o.writer.Close()
+		err = errors.Join(err, o.writer.Close())
 	}
 	return errors.Join(err, o.db.Close())
 }

@@ -46,7 +46,7 @@ type Options struct {
 	Wait time.Duration
 	// MemoryLimit is DuckDB's memory_limit. Default 1GB.
 	MemoryLimit string
-	// Threads is DuckDB's threads. Default 2.
+	// Threads is how many queries run at a time, each on a thread of its own. Default 2.
 	Threads int
 	// TempDir is the folder for spill files and Parquet on its way, in a folder of the store's own
 	// below it that comes and goes. Default: beside the file for its owner, else the system's.

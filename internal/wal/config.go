@@ -13,7 +13,7 @@ const (
 	DefaultRecordBytesMax = 256 << 10
 	DefaultWaitingBytes   = 32 << 20
 	DefaultPositionEvery  = time.Second
-	DefaultSyncEvery      = time.Millisecond
+	DefaultSyncEvery      = 2 * time.Millisecond
 )
 
 // Sentinels of Append, matched by errors.Is.
@@ -42,7 +42,7 @@ type Config struct {
 	WaitingBytes int
 	// PositionEvery is the least time between two writes of the read position; default a second.
 	PositionEvery time.Duration
-	// SyncEvery is the least time between the beginnings of two syncs; default a millisecond. A record
+	// SyncEvery is the least time between the beginnings of two syncs; default two milliseconds. A record
 	// that comes alone is synced at once. Those of a crowd wait for each other: a sync a record or two
 	// takes the CPU from those who answer.
 	SyncEvery time.Duration

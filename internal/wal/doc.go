@@ -1,7 +1,7 @@
 // Package wal is a write-ahead log in a folder: append-only segments of records, each with a checksum.
 //
 // Append returns after its record is on the disk: one goroutine writes and syncs all records that came
-// while the last sync ran (group commit), a millisecond after the last one at the earliest. Records are numbered from 1 without gaps, and a Reader
+// while the last sync ran (group commit), two milliseconds after the last one at the earliest. Records are numbered from 1 without gaps, and a Reader
 // returns them in that order. Ack names the number up to which everything was taken over elsewhere;
 // whole segments below it are removed, and reading goes on after it when the log is opened again. After
 // a crash up to a second's worth of acknowledged records are read again: readers must bear that.

@@ -31,6 +31,7 @@ const (
 // their answer begin when they send.
 type figures struct {
 	Offered    int     `json:"offered,omitempty"`
+	Clients    int     `json:"clients,omitempty"`
 	Rate       float64 `json:"rate"`
 	P50Millis  float64 `json:"p50_millis"`
 	P99Millis  float64 `json:"p99_millis"`

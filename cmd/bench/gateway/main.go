@@ -37,11 +37,14 @@ const (
 	generatorBallast = 32 << 20
 )
 
+// searchClients are how many clients of wrk wait for their answers, in the search for the highest rate.
+var searchClients = []int{8, 16, 32, 64, 96, 128, 192, 256}
+
 // settings are the flags.
 type settings struct {
 	seconds, steady, rounds, workers int
 	rates                            string
-	dir, nginx, out                  string
+	dir, nginx, wrk, out             string
 }
 
 // report is what a run found. Times are of the clients; CPU is a process's own, for each answer.
@@ -73,6 +76,7 @@ func main() {
 	flag.StringVar(&s.rates, "rates", "", "steady rates, with commas, instead of the search for the highest that keeps to the limit")
 	flag.StringVar(&s.dir, "dir", "", "work folder, on the disk to measure (default: a new one in bin)")
 	flag.StringVar(&s.nginx, "nginx", "nginx", "the nginx program")
+	flag.StringVar(&s.wrk, "wrk", "wrk", "the load generator wrk; where there is none, vegeta takes its part")
 	flag.StringVar(&s.out, "out", "bench-gateway.json", "where the figures go")
 	flag.Parse()
 	debug.SetGCPercent(generatorGC)
@@ -104,6 +108,10 @@ func run(ctx context.Context, s settings) (err error) {
 	if s.dir, err = filepath.Abs(s.dir); err != nil {
 		return err
 	}
+	if s.wrk, err = exec.LookPath(s.wrk); err != nil {
+		s.wrk = ""
+		fmt.Fprintln(os.Stderr, "bench-gateway: wrk is not installed; vegeta, which takes its place, needs a core for itself")
+	}
 	targets, stop, err := startTargets(ctx, s, nginx)
 	defer stop()
 	if err != nil {
@@ -126,6 +134,12 @@ func run(ctx context.Context, s settings) (err error) {
 
 func measure(ctx context.Context, s settings, t targets, r *report) error {
 	length := time.Duration(s.seconds) * time.Second
+	closed := func(to target, clients int, length time.Duration) (figures, error) {
+		if s.wrk == "" {
+			return to.attack(clients, 0, length)
+		}
+		return wrk{s.wrk, s.dir}.attack(ctx, to, clients, length)
+	}
 	var nginx, gateway []figures
 	for round := range s.rounds + 1 {
 		// The first round warms up: connections, caches, the broker's topic.
@@ -139,7 +153,7 @@ func measure(ctx context.Context, s settings, t targets, r *report) error {
 				return err
 			}
 			var err error
-			if both[i], err = to.attack(s.workers, 0, each); err != nil {
+			if both[i], err = closed(to, s.workers, each); err != nil {
 				return err
 			}
 		}
@@ -150,8 +164,18 @@ func measure(ctx context.Context, s settings, t targets, r *report) error {
 	}
 	r.Nginx, r.Gateway = median(nginx), median(gateway)
 	r.RateRatio = r.Gateway.Rate / r.Nginx.Rate
-	if err := search(ctx, s, t, r); err != nil {
-		return err
+	if s.wrk == "" || s.rates != "" {
+		if err := search(ctx, s, t, r); err != nil {
+			return err
+		}
+	} else {
+		for _, clients := range searchClients {
+			f, err := closed(t.gateway, clients, time.Duration(s.steady)*time.Second)
+			if err != nil {
+				return err
+			}
+			r.take(f)
+		}
 	}
 	r.SteadyRatio = float64(r.SteadyRate) / r.Nginx.Rate
 	return t.synced(r)
@@ -168,14 +192,7 @@ func search(ctx context.Context, s settings, t targets, r *report) error {
 		if err != nil {
 			return false, err
 		}
-		r.GatewaySteady = append(r.GatewaySteady, f)
-		fmt.Fprintf(os.Stderr, "steady %d/s: p99 %.2f ms, %.2f from the sending; cores: gateway %.2f, generator %.2f, others %.2f\n", rate,
-			f.P99Millis, f.SentP99Millis, f.CPUMicros*f.Rate/1e6, f.GeneratorCores, f.OtherCores)
-		kept := f.P99Millis < budgetP99Millis && f.Failed == 0
-		if kept {
-			r.SteadyRate = max(r.SteadyRate, rate)
-		}
-		return kept, nil
+		return r.take(f), nil
 	}
 	if s.rates != "" {
 		for text := range strings.SplitSeq(s.rates, ",") {
@@ -205,6 +222,18 @@ func search(ctx context.Context, s settings, t targets, r *report) error {
 	return nil
 }
 
+// take notes a steady attack, and reports whether it kept to the limit.
+func (r *report) take(f figures) bool {
+	r.GatewaySteady = append(r.GatewaySteady, f)
+	fmt.Fprintf(os.Stderr, "steady %.0f/s: p99 %.2f ms, %.2f from the sending; cores: gateway %.2f, generator %.2f, others %.2f\n", f.Rate,
+		f.P99Millis, f.SentP99Millis, f.CPUMicros*f.Rate/1e6, f.GeneratorCores, f.OtherCores)
+	kept := f.P99Millis < budgetP99Millis && f.Failed == 0
+	if kept {
+		r.SteadyRate = max(r.SteadyRate, int(f.Rate))
+	}
+	return kept
+}
+
 func (r *report) write() {
 	fmt.Printf("%d CPUs, %d clients; the load generator takes its part of them\n\n", r.CPUs, r.Workers)
 	fmt.Printf("%-28s %9s %8s %8s %8s %8s %9s %8s %7s %7s %7s %7s\n", "", "answers/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms",
@@ -216,7 +245,11 @@ func (r *report) write() {
 	row("nginx, bare 302", r.Nginx)
 	row("gateway, synced 302", r.Gateway)
 	for _, f := range r.GatewaySteady {
-		row(fmt.Sprintf("gateway, %d/s offered", f.Offered), f)
+		name := fmt.Sprintf("gateway, %d/s offered", f.Offered)
+		if f.Offered == 0 {
+			name = fmt.Sprintf("gateway, %d clients", f.Clients)
+		}
+		row(name, f)
 	}
 	fmt.Print("\nCPU us: the server's for each answer; gen., others: cores of the generator, and of all but it, server and broker\n",
 		"latencies at an offered rate begin when the request was due; sent: when it was sent; lag: how late that was\n")
