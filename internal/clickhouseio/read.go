@@ -42,7 +42,7 @@ func (s *Store) loadProgress(ctx context.Context, stream string) (serving.Progre
 	var partitions []int32
 	var next []int64
 	err := s.conn.QueryRow(ctx, s.sql("progress_load"), clickhouse.Named("stream", stream)).
-		Scan(&sequence, &p.WatermarkMillis, &p.IsDrained, &p.PolicyHash, &p.PolicyFromMillis, &partitions, &next)
+		Scan(&sequence, &p.WatermarkMillis, &p.IsDrained, &p.PolicyHash, &p.PolicyFromMillis, &p.StoredAtMillis, &partitions, &next)
 	if errors.Is(err, sql.ErrNoRows) {
 		return serving.Progress{}, 0, nil
 	}

@@ -84,7 +84,7 @@ func (s *Store) storeProgress(ctx context.Context, stream string, p serving.Prog
 			next[i] = p.NextOffsets[partition]
 		}
 		s.sequence[stream]++ // of an attempt that failed too: it may still arrive
-		return s.insertRow(ctx, "progress_insert", stream, s.sequence[stream], p.WatermarkMillis, p.IsDrained, p.PolicyHash, p.PolicyFromMillis,
+		return s.insertRow(ctx, "progress_insert", stream, s.sequence[stream], p.WatermarkMillis, p.IsDrained, p.PolicyHash, p.PolicyFromMillis, p.StoredAtMillis,
 			partitions, next)
 	})
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/clickledger/clickledger/internal/oracle"
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/policy"
 	"github.com/clickledger/clickledger/schemas/serving"
 )
 
@@ -115,4 +117,37 @@ func TestNoRowGoesBackOnRestart(t *testing.T) {
 	if len(after) != len(decided) {
 		t.Errorf("%d decisions, want %d", len(after), len(decided))
 	}
+}
+
+// TestRestartAfterDowntime: the watermark of idle partitions goes on with the clock while the stream is
+// down, so that what comes into one of them afterwards does not wait for the others.
+func TestRestartAfterDowntime(t *testing.T) {
+	b := newBed(t, 2, policy.Default())
+	ago := time.Now().Add(-time.Hour).UnixMilli()
+	var l clickLog
+	l.add(flow(ago, 2)...)
+	l.addTo(1, event{id: "other", at: ago + second})
+	b.produce(&l)
+	b.stream()
+	p, err := b.open().LoadProgress(b.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.StoredAtMillis = ago + 3*second // as if that had been an hour ago
+	if err := b.open().Upsert(b.ctx, nil, p); err != nil {
+		t.Fatal(err)
+	}
+	live := b.inProcess()
+	now := time.Now().UnixMilli()
+	l.add(event{id: "lone", at: now})
+	b.produce(&l)
+	began := time.Now()
+	for len(rows(t, live.store, serving.Provisional, serving.Range{FromMillis: now - now%minute, ToMillis: now + minute})) == 0 {
+		if time.Since(began) > time.Minute || b.ctx.Err() != nil {
+			t.Fatal("the click is not published")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Logf("published after %s", time.Since(began))
+	live.stop()
 }

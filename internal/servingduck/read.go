@@ -29,7 +29,7 @@ func (o *owner) loadProgress(ctx context.Context, of tables) (serving.Progress, 
 	for rows.Next() {
 		var partition sql.Null[int32]
 		var next sql.Null[int64]
-		if err := rows.Scan(&p.WatermarkMillis, &p.IsDrained, &p.PolicyHash, &p.PolicyFromMillis, &partition, &next); err != nil {
+		if err := rows.Scan(&p.WatermarkMillis, &p.IsDrained, &p.PolicyHash, &p.PolicyFromMillis, &p.StoredAtMillis, &partition, &next); err != nil {
 			return serving.Progress{}, fmt.Errorf("load progress: %w", err)
 		}
 		if partition.Valid {

@@ -96,8 +96,8 @@ func storeProgress(ctx context.Context, tx *sql.Tx, to tables, p serving.Progres
 	if err := exec("delete from csp_analytics." + to.offset); err != nil {
 		return err
 	}
-	err := exec("insert into csp_analytics."+to.progress+" values ($1, $2, $3, $4)",
-		p.WatermarkMillis, p.IsDrained, p.PolicyHash, p.PolicyFromMillis)
+	err := exec("insert into csp_analytics."+to.progress+" values ($1, $2, $3, $4, $5)",
+		p.WatermarkMillis, p.IsDrained, p.PolicyHash, p.PolicyFromMillis, p.StoredAtMillis)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func impressions(t *testing.T, b Backend) {
 		}
 		return rows
 	}
-	want := serving.Progress{WatermarkMillis: Day + 7, NextOffsets: map[int32]int64{0: 5, 3: 9}, PolicyHash: "i", PolicyFromMillis: 3}
+	want := serving.Progress{WatermarkMillis: Day + 7, NextOffsets: map[int32]int64{0: 5, 3: 9}, PolicyHash: "i", PolicyFromMillis: 3, StoredAtMillis: 4}
 	shown := store.Impressions()
 	for _, step := range []struct {
 		rows []schemas.MinuteRow

@@ -163,7 +163,7 @@ func progress(t *testing.T, b Backend) {
 	if err := s.Upsert(t.Context(), []schemas.MinuteRow{Row(0, "a", 2, 2)}, serving.Progress{PolicyHash: "p", NextOffsets: map[int32]int64{9: 9}}); err != nil {
 		t.Fatal(err)
 	}
-	want := serving.Progress{WatermarkMillis: Day, NextOffsets: map[int32]int64{0: 7, 3: 1 << 40}, PolicyHash: "p", PolicyFromMillis: Day - 1, IsDrained: true}
+	want := serving.Progress{WatermarkMillis: Day, NextOffsets: map[int32]int64{0: 7, 3: 1 << 40}, PolicyHash: "p", PolicyFromMillis: Day - 1, StoredAtMillis: Day + 5, IsDrained: true}
 	if err := s.Upsert(t.Context(), nil, want); err != nil {
 		t.Fatal(err)
 	}

@@ -159,7 +159,7 @@ func (s *progressState) due(w *worker, nowMillis int64) (serving.Progress, bool)
 		return serving.Progress{}, false
 	}
 	progress := serving.Progress{WatermarkMillis: watermark, IsDrained: final, PolicyHash: w.policy.Hash(),
-		PolicyFromMillis: w.spec.PolicyFromMillis, NextOffsets: map[int32]int64{}}
+		PolicyFromMillis: w.spec.PolicyFromMillis, StoredAtMillis: nowMillis, NextOffsets: map[int32]int64{}}
 	for p := range s.Parts {
 		if final {
 			progress.NextOffsets[int32(p)] = s.Parts[p].Next

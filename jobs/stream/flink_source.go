@@ -158,12 +158,8 @@ func (w *worker) poll(ctx context.Context, id int32, at place, emit func(decode.
 	}
 	r.lastSent = now
 	of := int32(len(w.spec.Starts))
-	resumed := int64(schemas.MinWatermark)
-	if w.spec.Start.PolicyHash != "" {
-		resumed = w.spec.Start.WatermarkMillis
-	}
 	next, batch := at.advance(id, of, polled{records: recs, next: r.reader.Offset(), end: end, now: now, lastSeen: r.lastSeen,
-		resumed: resumed}, w.skew)
+		resumed: resumedAt(&w.spec.Start, now, w.skew)}, w.skew)
 	emit(batch)
 	w.recent.add(recs)
 	w.records.Add(int64(len(recs)))

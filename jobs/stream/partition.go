@@ -7,6 +7,7 @@ import (
 
 	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 	"github.com/clickledger/clickledger/transforms/decode"
 )
 
@@ -15,10 +16,9 @@ type partition struct {
 	id, of int32
 	start  int64
 	reader *kafkaio.Reader
-	// endAtStart is where the log ended when the job began, and resumed the watermark that was
-	// published before: whoever has read all of the log is as far as that again.
+	// endAtStart is where the log ended when the job began, and resumed what was published before.
 	endAtStart int64
-	resumed    int64
+	resumed    serving.Progress
 
 	place    place
 	lastSeen time.Time // when the newest record was read
@@ -39,7 +39,7 @@ type point struct {
 }
 
 func newPartition(id, of int32, start int64, reader *kafkaio.Reader) *partition {
-	p := &partition{id: id, of: of, start: start, reader: reader, place: newPlace(start), resumed: schemas.MinWatermark}
+	p := &partition{id: id, of: of, start: start, reader: reader, place: newPlace(start)}
 	p.highest.Store(schemas.MinWatermark)
 	p.next.Store(start)
 	return p
@@ -53,7 +53,7 @@ func (p *partition) batch(recs []schemas.Record, skew func(logMillis int64) int6
 	}
 	var b decode.Batch
 	p.place, b = p.place.advance(p.id, p.of, polled{records: recs, next: p.reader.Offset(), end: p.end.Load(), now: now,
-		lastSeen: p.lastSeen, resumed: p.resumed}, skew)
+		lastSeen: p.lastSeen, resumed: resumedAt(&p.resumed, now, skew)}, skew)
 	p.next.Store(b.Next)
 	p.highest.Store(p.place.LogMillis)
 	return b

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/clickledger/clickledger/schemas"
+	"github.com/clickledger/clickledger/schemas/serving"
 	"github.com/clickledger/clickledger/transforms/decode"
 )
 
@@ -36,7 +37,22 @@ type polled struct {
 	end      int64     // of the log
 	now      time.Time // of the poll
 	lastSeen time.Time // when the newest record was read
-	resumed  int64     // watermark that was published before the job began: all of the log read is as far as that again
+	resumed  int64     // watermark that was published before the job began, and that has gone on with the clock since
+}
+
+// resumedAt is how far a partition of which all was read is at a time: as far as what was published
+// before the job began, and on with the clock since, as if the job had never ended, but never nearer to the
+// clock than the allowed skew.
+func resumedAt(start *serving.Progress, now time.Time, skew func(logMillis int64) int64) int64 {
+	if start.PolicyHash == "" {
+		return schemas.MinWatermark
+	}
+	watermark := start.WatermarkMillis
+	if start.StoredAtMillis == 0 {
+		return watermark
+	}
+	clock := now.UnixMilli()
+	return max(watermark, min(watermark+clock-start.StoredAtMillis, clock-skew(clock)))
 }
 
 // advance makes the batch of what a poll returned and moves the watermark: to the highest record

@@ -141,7 +141,7 @@ func (p *publisher) flushIfDue(ctx context.Context) error {
 func (p *publisher) flush(ctx context.Context, watermark int64, final bool) error {
 	s := p.session
 	progress := serving.Progress{WatermarkMillis: watermark, IsDrained: final, PolicyHash: s.cfg.Policy.Hash(),
-		PolicyFromMillis: s.spec.PolicyFromMillis, NextOffsets: map[int32]int64{}}
+		PolicyFromMillis: s.spec.PolicyFromMillis, StoredAtMillis: time.Now().UnixMilli(), NextOffsets: map[int32]int64{}}
 	if final {
 		progress.WatermarkMillis = p.lastWatermark()
 	}

@@ -213,9 +213,7 @@ func (s *session) openPartitions(ctx context.Context) error {
 		p := newPartition(id, int32(len(ids)), start, s.client.OpenPartition(s.cfg.Topic, id, start))
 		p.end.Store(end)
 		p.endAtStart = end
-		if s.start.PolicyHash != "" {
-			p.resumed = s.start.WatermarkMillis
-		}
+		p.resumed = s.start
 		s.partitions = append(s.partitions, p)
 		s.spec.Starts = append(s.spec.Starts, start)
 	}

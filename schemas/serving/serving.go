@@ -34,6 +34,8 @@ type Progress struct {
 	// PolicyFromMillis is the first minute of which that policy alone judged every click; rows and decisions
 	// before it may be of those that the stream had before. 0: there were none.
 	PolicyFromMillis int64
+	// StoredAtMillis is when the stream stored the progress, by its clock; 0: that is not known.
+	StoredAtMillis int64
 }
 
 // Layer says which rows are meant.

@@ -35,6 +35,7 @@ var migrations = []string{
 	"ad_clicks_by_day",
 	"ad_impressions_hourly",
 	"stream_progress_policy_from",
+	"stream_progress_stored_at",
 }
 
 // Migrations returns the names of the files that make the tables and views, in order: the version

@@ -49,6 +49,7 @@ create table if not exists csp_analytics.stream_progress (
 );
 
 alter table csp_analytics.stream_progress add column if not exists policy_from_millis bigint default 0;
+alter table csp_analytics.stream_progress add column if not exists stored_at_millis bigint default 0;
 
 create table if not exists csp_analytics.stream_offset (
     partition_id integer not null,
@@ -75,6 +76,7 @@ create table if not exists csp_analytics.impression_progress (
 );
 
 alter table csp_analytics.impression_progress add column if not exists policy_from_millis bigint default 0;
+alter table csp_analytics.impression_progress add column if not exists stored_at_millis bigint default 0;
 
 create table if not exists csp_analytics.impression_offset (
     partition_id integer not null,
