@@ -26,6 +26,11 @@ func Runs(ctx context.Context, archive objectstore.Store) ([]RunKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	return runsIn(archive, objects)
+}
+
+// runsIn are those of a listing of results.
+func runsIn(archive objectstore.Store, objects []objectstore.Object) ([]RunKey, error) {
 	var runs []RunKey
 	for _, o := range objects {
 		if m := manifestKey.FindStringSubmatch(o.Key); m != nil {

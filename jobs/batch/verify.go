@@ -48,13 +48,15 @@ func (v *Verifier) problemf(format string, args ...any) {
 
 // VerifyAll compares every whole result of an archive, and the objects that they rest on.
 func (v *Verifier) VerifyAll(ctx context.Context) error {
-	keys, err := Runs(ctx, v.Store)
+	objects, err := v.Store.List(ctx, "results/")
 	if err != nil {
 		return err
 	}
-	if err := v.manifests(ctx); err != nil {
+	keys, err := runsIn(v.Store, objects)
+	if err != nil {
 		return err
 	}
+	v.manifests(objects)
 	for _, key := range keys {
 		if _, err := v.VerifyResult(ctx, key.Prefix); err != nil {
 			return err
@@ -64,11 +66,7 @@ func (v *Verifier) VerifyAll(ctx context.Context) error {
 }
 
 // manifests names those that are gone: what was reconciled was whole.
-func (v *Verifier) manifests(ctx context.Context) error {
-	objects, err := v.Store.List(ctx, "results/")
-	if err != nil {
-		return err
-	}
+func (v *Verifier) manifests(objects []objectstore.Object) {
 	there := map[string]bool{}
 	for _, o := range objects {
 		there[o.Key] = true
@@ -79,7 +77,6 @@ func (v *Verifier) manifests(ctx context.Context) error {
 			v.problemf("%s/%s: it is gone", prefix, ManifestFile)
 		}
 	}
-	return nil
 }
 
 // documented is what manifests have in common.

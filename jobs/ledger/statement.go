@@ -265,9 +265,12 @@ func each(ctx context.Context, conn *sql.Conn, query string, scan func(*sql.Rows
 
 // holds says whether the archive has anything of a result.
 func holds(ctx context.Context, store objectstore.Store, r ledgerpg.SettledResult) (bool, error) {
-	if !strings.HasPrefix(r.Result, "results/") {
-		return false, nil // the batch wrote it elsewhere
+	if !isInArchive(r) {
+		return false, nil
 	}
 	objects, err := store.List(ctx, r.Result+"/")
 	return len(objects) > 0, err
 }
+
+// isInArchive says whether the batch wrote a result into the archive, and not elsewhere.
+func isInArchive(r ledgerpg.SettledResult) bool { return strings.HasPrefix(r.Result, "results/") }

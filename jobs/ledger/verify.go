@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/clickledger/clickledger/internal/ledgerpg"
@@ -101,7 +100,7 @@ func (v *Verification) tie(ctx context.Context, cfg VerifyConfig, ledger Verifia
 	defer func() { v.take(verifier) }()
 	for _, r := range settled {
 		day := r.BillingDate.Format(time.DateOnly)
-		if !strings.HasPrefix(r.Result, "results/") { // the batch wrote it elsewhere
+		if !isInArchive(r) {
 			v.UntiedDays = append(v.UntiedDays, day)
 			continue
 		}
