@@ -2,7 +2,7 @@
 (() => {
   const byID = (id) => document.getElementById(id);
   const tokenKey = "clickledger.token", themeKey = "clickledger.theme";
-  const livePeriod = 1000, slowPeriod = 10000, failedPeriod = 3000, answerTimeout = 20000;
+  const livePeriod = 500, slowPeriod = 10000, failedPeriod = 3000, answerTimeout = 20000;
   const state = { session: null, timers: [], tags: new Map(), view: 0, shown: "", updated: "", hint: "", problems: new Map() };
 
   // ---- asking the API
