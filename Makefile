@@ -140,7 +140,7 @@ demo: build ## the whole loop on embedded parts: clicks in, a reconciled ledger 
 	$(BIN) demo $(ARGS)
 
 .PHONY: screenshot
-screenshot: check-tools ## run the demo for five minutes, and write docs/dashboard.png in a Chromium on the PATH
+screenshot: check-tools ## run the demo for five minutes, and write docs/dashboard.png
 	CLICKLEDGER_TEST_SCREENSHOT=$(CURDIR)/docs/dashboard.png go test ./cmd/clickledger -count=1 -run '^TestPageOfDemo$$' -v -timeout 20m
 
 .PHONY: run-stream

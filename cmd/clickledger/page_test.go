@@ -102,7 +102,7 @@ func afterMidnight() {
 // page within five seconds; once the day is reconciled, the points that were provisional are final, and page,
 // API, ledger and batch say what was sent, for each advertiser, to the click and to the micro.
 func TestPageOfStandalone(t *testing.T) {
-	browsertest.Find(t)
+	browsertest.Need(t)
 	afterMidnight()
 	begun := time.Now()
 	r := startStandalone(t, newFolder(t))
@@ -215,7 +215,7 @@ func (r *standaloneRig) readOnly(t *testing.T) {
 // TestPageOfDemo runs the demo, then the program on its folder as the demo says, and looks at its advertisers:
 // the page has what the demo reports, and so have API, ledger and batch. A click that comes now is shown, too.
 func TestPageOfDemo(t *testing.T) {
-	browsertest.Find(t)
+	browsertest.Need(t)
 	afterMidnight()
 	picture, clicks, rate := os.Getenv(envScreenshot), "2000", "2000"
 	if picture != "" {

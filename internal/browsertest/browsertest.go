@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -23,25 +22,14 @@ const envArtifacts = "CLICKLEDGER_TEST_ARTIFACTS"
 // pause is the time between two looks at the page.
 const pause = 50 * time.Millisecond
 
-// Find returns the path of a Chromium, or skips the test where there is none.
-func Find(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "headless-shell"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	t.Skip("no Chromium on PATH (chromium, chromium-browser, google-chrome, headless-shell): the page is not tried in a browser")
-	return ""
-}
-
 // Open starts a headless Chromium, or skips the test where there is none. Whatever the page complains
 // about fails the test. The browser ends with the test, or after three minutes.
 func Open(t *testing.T) context.Context {
 	t.Helper()
-	program := Find(t)
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox,
+	b := find(t)
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(b.path), chromedp.NoSandbox,
 		chromedp.WindowSize(1280, 900), chromedp.Flag("force-prefers-reduced-motion", true))
+	options = append(options, b.options...)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)

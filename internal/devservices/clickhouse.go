@@ -1,13 +1,9 @@
 package devservices
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
-	"crypto/sha512"
 	"embed"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -23,15 +19,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/clickledger/clickledger/internal/fetch"
 )
 
 const (
-	chdbPackage = "@chdb/lib-linux-x64-gnu"
-	chdbVersion = "26.7.3-stable.1"
-	// chdbIntegrity is the sum of the package, as npm's lock files have it.
-	chdbIntegrity = "sha512-XP97mMqnc5tZpKQywR8N7cLTsHNiTmHr30pC5mzo3jWmukjKn2IBa60c2B/gWUNcuFjOMjWoorQICCqBVj5wpw=="
-	chdbPlatform  = "linux/amd64"
-	chdbLibrary   = "libchdb.so"
+	chdbPlatform = "linux/amd64"
+	chdbLibrary  = "libchdb.so"
 	// chdbBytesMax bounds what the library may unpack to.
 	chdbBytesMax = 2 << 30
 
@@ -40,6 +34,9 @@ const (
 	puregoChecksum = "h1:OB+JLpdm7ioymhyA+6s5kbb/uOuYycAgL8NNTFc5MLg="
 	puregoModSum   = "h1:DCHPP08djqhNSoTfImcnHYQRZmd0qhakvrozqaEYhGQ="
 )
+
+var chdb = fetch.NpmPackage{Name: "@chdb/lib-linux-x64-gnu", Version: "26.7.3-stable.1",
+	Integrity: "sha512-XP97mMqnc5tZpKQywR8N7cLTsHNiTmHr30pC5mzo3jWmukjKn2IBa60c2B/gWUNcuFjOMjWoorQICCqBVj5wpw=="}
 
 //go:embed launcher/main.go launcher/shield.go
 var launcherSource embed.FS
@@ -52,7 +49,7 @@ type clickHouse struct {
 
 func newClickHouse(cfg Config) *program {
 	return &program{
-		cfg: cfg, name: "clickhouse", version: chdbVersion, service: &clickHouse{cfg: cfg},
+		cfg: cfg, name: "clickhouse", version: chdb.Version, service: &clickHouse{cfg: cfg},
 		address: "clickhouse://" + cfg.address(portClickHouse) + "/" + ClickHouseDatabase,
 		ports:   []int{cfg.port(portClickHouse), cfg.port(portClickHouseInner), cfg.port(portClickHouseHTTP)},
 	}
@@ -62,21 +59,20 @@ func (c *clickHouse) fetch(ctx context.Context, note func(string)) error {
 	if platform := runtime.GOOS + "/" + runtime.GOARCH; platform != chdbPlatform {
 		return fmt.Errorf("there is no pinned ClickHouse for %s: use scripts/compose.yaml, or leave it out by --only", platform)
 	}
-	dir, err := c.cfg.cached(ctx, "chdb-"+chdbVersion, func(dir string) error {
-		note("fetching " + chdbVersion + " with npm, 178 MB")
-		work, err := os.MkdirTemp(c.cfg.CacheDir, "chdb-pack-")
-		if err != nil {
-			return err
+	dir, err := fetch.Cached(ctx, c.cfg.CacheDir, "chdb-"+chdb.Version, func(dir string) error {
+		note("fetching " + chdb.Version + " with npm, 178 MB")
+		isThere := false
+		err := chdb.Fetch(ctx, func(name string, content io.Reader) error {
+			if name != chdbLibrary {
+				return nil
+			}
+			isThere = true
+			return writeLibrary(filepath.Join(dir, name), content)
+		})
+		if err == nil && !isThere {
+			err = fmt.Errorf("there is no %s in %s", chdbLibrary, chdb.Name)
 		}
-		defer os.RemoveAll(work)
-		if _, err := run(ctx, work, nil, "npm", "pack", "--silent", "--pack-destination", work, chdbPackage+"@"+chdbVersion); err != nil {
-			return err
-		}
-		found, err := filepath.Glob(filepath.Join(work, "*.tgz"))
-		if err != nil || len(found) != 1 {
-			return fmt.Errorf("npm pack left %d packages (%w)", len(found), err)
-		}
-		return unpackLibrary(found[0], filepath.Join(dir, chdbLibrary))
+		return err
 	})
 	if err != nil {
 		return err
@@ -86,7 +82,7 @@ func (c *clickHouse) fetch(ctx context.Context, note func(string)) error {
 	if err != nil {
 		return err
 	}
-	dir, err = c.cfg.cached(ctx, "clickhouse-launcher-"+files.sum(), func(dir string) error {
+	dir, err = fetch.Cached(ctx, c.cfg.CacheDir, "clickhouse-launcher-"+files.sum(), func(dir string) error {
 		note("building its launcher with go")
 		return files.build(ctx, dir)
 	})
@@ -94,42 +90,16 @@ func (c *clickHouse) fetch(ctx context.Context, note func(string)) error {
 	return err
 }
 
-// unpackLibrary takes the library out of the package, whose sum is compared first.
-func unpackLibrary(archive, target string) error {
-	file, err := os.Open(archive)
+func writeLibrary(target string, content io.Reader) error {
+	library, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	hash := sha512.New()
-	if _, err := io.Copy(hash, file); err != nil {
-		return err
+	n, err := io.Copy(library, io.LimitReader(content, chdbBytesMax))
+	if err == nil && n == chdbBytesMax {
+		err = fmt.Errorf("%s is larger than %d bytes", chdbLibrary, chdbBytesMax)
 	}
-	if got := "sha512-" + base64.StdEncoding.EncodeToString(hash.Sum(nil)); got != chdbIntegrity {
-		return fmt.Errorf("%s has %s, want %s: %w", chdbPackage, got, chdbIntegrity, ErrChecksum)
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	unzipped, err := gzip.NewReader(file)
-	if err != nil {
-		return err
-	}
-	for entries := tar.NewReader(unzipped); ; {
-		entry, err := entries.Next()
-		if err != nil {
-			return fmt.Errorf("look for %s in %s: %w", chdbLibrary, chdbPackage, err)
-		}
-		if entry.Name != "package/"+chdbLibrary || entry.Size > chdbBytesMax {
-			continue
-		}
-		library, err := os.OpenFile(target, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
-		if err != nil {
-			return err
-		}
-		_, err = io.CopyN(library, entries, entry.Size)
-		return errors.Join(err, library.Close())
-	}
+	return errors.Join(err, library.Close())
 }
 
 // module is the launcher as a Go module of its own: texts by the names of its files.
@@ -173,7 +143,7 @@ func (m module) build(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	_, err = run(ctx, work, []string{"CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off"},
+	_, err = fetch.Run(ctx, work, []string{"CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off"},
 		"go", "build", "-trimpath", "-o", filepath.Join(dir, "launcher"), ".")
 	return err
 }

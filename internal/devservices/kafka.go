@@ -13,6 +13,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/clickledger/clickledger/internal/fetch"
 )
 
 const (
@@ -52,7 +54,7 @@ func (k *kafka) fetch(ctx context.Context, note func(string)) error {
 	if k.java, err = findJava(ctx); err != nil {
 		return err
 	}
-	k.jars, err = k.cfg.cached(ctx, "kafka-"+kafkaVersion, func(dir string) error {
+	k.jars, err = fetch.Cached(ctx, k.cfg.CacheDir, "kafka-"+kafkaVersion, func(dir string) error {
 		note("fetching " + kafkaVersion + " with mvn")
 		work, err := os.MkdirTemp("", "clickledger-kafka-")
 		if err != nil {
@@ -63,7 +65,7 @@ func (k *kafka) fetch(ctx context.Context, note func(string)) error {
 		if err := os.WriteFile(pom, []byte(kafkaPOM), 0o644); err != nil {
 			return err
 		}
-		if _, err := run(ctx, work, nil, "mvn", "--quiet", "--batch-mode", "--file", pom, mavenDependency,
+		if _, err := fetch.Run(ctx, work, nil, "mvn", "--quiet", "--batch-mode", "--file", pom, mavenDependency,
 			"-DincludeScope=runtime", "-DoutputDirectory="+dir); err != nil {
 			return err
 		}
@@ -156,7 +158,7 @@ func (k *kafka) format(ctx context.Context, dir, logs string) error {
 		return err
 	}
 	defer os.Remove(settings)
-	if _, err := run(ctx, dir, nil, k.java, "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+	if _, err := fetch.Run(ctx, dir, nil, k.java, "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-cp", filepath.Join(k.jars, "*"), "kafka.tools.StorageTool", "format",
 		"--cluster-id", kafkaCluster, "--config", settings); err != nil {
 		return err

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/clickledger/clickledger/internal/fetch"
 )
 
 const (
@@ -227,7 +229,7 @@ func (p *program) Down(ctx context.Context) error {
 				return fmt.Errorf("%s: stop pid %d: %w", p.name, r.PID, err)
 			}
 		}
-		file, err := tryLock(p.recordFile() + lockSuffix)
+		file, err := fetch.TryLock(p.recordFile() + lockSuffix)
 		if err == nil {
 			defer file.Close()
 			break

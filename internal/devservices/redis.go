@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"github.com/clickledger/clickledger/internal/fetch"
 )
 
 const (
@@ -59,15 +61,15 @@ func installRedis(ctx context.Context, note func(string)) error {
 	note("installing with apt")
 	environment := []string{"DEBIAN_FRONTEND=noninteractive"}
 	install := []string{"install", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", redisPackage}
-	_, err := run(ctx, "/", environment, "apt-get", install...)
+	_, err := fetch.Run(ctx, "/", environment, "apt-get", install...)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	// The machine may have an old list of packages, or none.
-	if _, err := run(ctx, "/", environment, "apt-get", "update"); err != nil {
+	if _, err := fetch.Run(ctx, "/", environment, "apt-get", "update"); err != nil {
 		return err
 	}
-	_, err = run(ctx, "/", environment, "apt-get", install...)
+	_, err = fetch.Run(ctx, "/", environment, "apt-get", install...)
 	return err
 }
 

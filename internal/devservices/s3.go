@@ -11,6 +11,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/clickledger/clickledger/internal/fetch"
 )
 
 const (
@@ -35,14 +37,14 @@ func newS3(cfg Config) *program {
 }
 
 func (s *s3) fetch(ctx context.Context, note func(string)) error {
-	dir, err := s.cfg.cached(ctx, "versitygw-"+s3Version, func(dir string) error {
+	dir, err := fetch.Cached(ctx, s.cfg.CacheDir, "versitygw-"+s3Version, func(dir string) error {
 		note("fetching and building " + s3Version[1:] + " with go, which takes some minutes")
 		source, err := fetchModule(ctx, dir, s3Module, s3Version, s3Checksum)
 		if err != nil {
 			return err
 		}
 		// Built where the module lies, its own go.sum holds for all that it needs.
-		_, err = run(ctx, source, []string{"CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off"},
+		_, err = fetch.Run(ctx, source, []string{"CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off"},
 			"go", "build", "-trimpath", "-o", filepath.Join(dir, "versitygw"), "./cmd/versitygw")
 		return err
 	})
@@ -52,7 +54,7 @@ func (s *s3) fetch(ctx context.Context, note func(string)) error {
 
 // fetchModule has go fetch a module, and returns where it lies once its sum is the pinned one.
 func fetchModule(ctx context.Context, dir, module, version, checksum string) (string, error) {
-	out, err := run(ctx, dir, []string{"GOFLAGS=", "GOWORK=off"}, "go", "mod", "download", "-json", module+"@"+version)
+	out, err := fetch.Run(ctx, dir, []string{"GOFLAGS=", "GOWORK=off"}, "go", "mod", "download", "-json", module+"@"+version)
 	if err != nil {
 		return "", err
 	}

@@ -10,7 +10,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
+
+	"github.com/clickledger/clickledger/internal/fetch"
 )
 
 // Stack is the list of services of one directory.
@@ -68,7 +69,7 @@ func (s *Stack) Up(ctx context.Context, parts []Part, report func(name, text str
 	if err := os.MkdirAll(s.cfg.Dir, 0o755); err != nil {
 		return err
 	}
-	unlock, err := lockFile(ctx, filepath.Join(s.cfg.Dir, "lock"))
+	unlock, err := fetch.Lock(ctx, filepath.Join(s.cfg.Dir, "lock"))
 	if err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func (s *Stack) Down(ctx context.Context, parts []Part, report func(name, text s
 	if _, err := os.Stat(s.cfg.Dir); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	unlock, err := lockFile(ctx, filepath.Join(s.cfg.Dir, "lock"))
+	unlock, err := fetch.Lock(ctx, filepath.Join(s.cfg.Dir, "lock"))
 	if err != nil {
 		return err
 	}
@@ -135,39 +136,4 @@ func forEach(parts []Part, f func(Part) error) error {
 	}
 	wg.Wait()
 	return errors.Join(problems...)
-}
-
-// lockFile takes an exclusive lock, waiting for whoever holds it. The lock is the kernel's: it ends
-// with this process, however that ends.
-func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	for {
-		file, err := tryLock(path)
-		if err == nil {
-			return func() { file.Close() }, nil
-		}
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = pause(ctx)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-	}
-}
-
-// tryLock takes an exclusive lock, or fails with EWOULDBLOCK.
-func tryLock(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return file, nil
-		}
-		if !errors.Is(err, syscall.EINTR) {
-			file.Close()
-			return nil, err
-		}
-	}
 }

@@ -1,15 +1,11 @@
 package devservices
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -237,54 +233,5 @@ func TestCheckFiles(t *testing.T) {
 		if err := checkFiles(dir, tc.list); (err == nil) != tc.good {
 			t.Errorf("%s: %v", tc.name, err)
 		}
-	}
-}
-
-func TestPackageWithAnotherSum(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	archive, target := filepath.Join(dir, "a.tgz"), filepath.Join(dir, "lib")
-	if err := os.WriteFile(archive, []byte("a"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := unpackLibrary(archive, target); !errors.Is(err, ErrChecksum) {
-		t.Errorf("got %v", err)
-	}
-	if _, err := os.Stat(target); err == nil {
-		t.Error("something was unpacked")
-	}
-}
-
-func TestCachedAppearsWholeOrNotAtAll(t *testing.T) {
-	t.Parallel()
-	cfg := Config{CacheDir: filepath.Join(t.TempDir(), "cache")}
-	errFull := errors.New("disk full")
-	if _, err := cfg.cached(t.Context(), "x", func(string) error { return errFull }); !errors.Is(err, errFull) {
-		t.Fatal(err)
-	}
-	// What a killed attempt has left.
-	if err := os.MkdirAll(filepath.Join(cfg.CacheDir, "x.new", "half"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	var fills atomic.Int64
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			dir, err := cfg.cached(context.Background(), "x", func(dir string) error {
-				fills.Add(1)
-				return os.WriteFile(filepath.Join(dir, "whole"), nil, 0o600)
-			})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || entries[0].Name() != "whole" {
-				t.Errorf("got %v, %v", entries, err)
-			}
-		})
-	}
-	wg.Wait()
-	if fills.Load() != 1 {
-		t.Errorf("filled %d times", fills.Load())
 	}
 }

@@ -38,7 +38,7 @@ const (
 )
 
 // searchClients are how many clients of wrk wait for their answers, in the search for the highest rate.
-var searchClients = []int{8, 16, 32, 64, 96, 128, 192, 256}
+var searchClients = []int{8, 16, 32, 64, 96, 128, 160, 192, 256}
 
 // settings are the flags.
 type settings struct {
