@@ -38,6 +38,10 @@ const (
 // QueryBytesMax is the longest query that is checked.
 const QueryBytesMax = 64 << 10
 
+// expiresMax ends the year 9999. What expires later does so then: far beyond, a time.Time overflows,
+// and is before the present.
+const expiresMax = 253402300799
+
 // What may be wrong with a URL. None of them says which part did not fit.
 var (
 	ErrUnsigned  = errors.New("the URL is not signed")
@@ -175,15 +179,16 @@ func (k *Keys) Check(path, query string, now time.Time) (Checked, error) {
 	if key == nil {
 		return Checked{}, ErrKey
 	}
-	given, err := base64.RawURLEncoding.Strict().DecodeString(p.signature)
-	if err != nil || !hmac.Equal(given, key.sum(p.canonical(path))) {
+	// Texts are compared, not what they decode to: decoders pass over line breaks.
+	want := base64.RawURLEncoding.AppendEncode(make([]byte, 0, 64), key.sum(p.canonical(path)))
+	if !hmac.Equal([]byte(p.signature), want) {
 		return Checked{}, ErrSignature
 	}
 	seconds, err := strconv.ParseInt(at, 10, 64)
 	if err != nil || seconds < 0 {
 		return Checked{}, ErrSignature
 	}
-	c := Checked{KeyID: id, Expires: time.Unix(seconds, 0).UTC()}
+	c := Checked{KeyID: id, Expires: time.Unix(min(seconds, expiresMax), 0).UTC()}
 	if !now.Before(c.Expires) {
 		return c, fmt.Errorf("%w at %s", ErrExpired, c.Expires.Format(time.RFC3339))
 	}

@@ -3,6 +3,7 @@ package signedurl
 import (
 	"encoding/base64"
 	"errors"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -63,6 +64,14 @@ func TestCheck(t *testing.T) {
 	}
 	pairs := strings.Split(good, "&")
 	slices.Reverse(pairs)
+	u, err := url.Parse(lesson)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forever, err := k.Sign(u, time.Unix(math.MaxInt64, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name, query string
 		want        error
@@ -81,6 +90,10 @@ func TestCheck(t *testing.T) {
 		{"one twice", good + "&cost_per_click=0.01", ErrTwice},
 		{"one twice in front", "cost_per_click=0.01&" + good, ErrTwice},
 		{"one twice, escaped", good + "&cost%5Fper_click=0.01", ErrEscape},
+		{"a line break in the signature", swap("&signature=", "&signature=%0A"), ErrSignature},
+		{"a line break behind the signature", good + "%0d%0a", ErrSignature},
+		{"a padded signature", good + "%3D", ErrSignature},
+		{"an expiry beyond all times", forever.RawQuery, nil},
 		{"a later expiry", swap("expires=1782240100", "expires=1882240100"), ErrSignature},
 		{"an expiry that is no number", swap("expires=1782240100", "expires=never"), ErrSignature},
 		{"another key", swap("key_id=k1", "key_id=k2"), ErrSignature},
