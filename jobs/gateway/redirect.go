@@ -2,8 +2,13 @@ package gateway
 
 import (
 	"errors"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
 )
 
 const hexDigits = "0123456789ABCDEF"
@@ -24,10 +29,14 @@ type allowedHosts struct {
 func newAllowedHosts(hosts []string) allowedHosts {
 	a := allowedHosts{exact: map[string]bool{}}
 	for _, h := range hosts {
-		if below, ok := strings.CutPrefix(strings.ToLower(h), "*"); ok {
-			a.suffix = append(a.suffix, below)
+		below, ok := strings.CutPrefix(h, "*.")
+		if ascii, err := idna.Lookup.ToASCII(below); err == nil {
+			below = ascii // redirects are compared in this form
+		}
+		if below = strings.ToLower(below); ok {
+			a.suffix = append(a.suffix, "."+below)
 		} else {
-			a.exact[strings.ToLower(h)] = true
+			a.exact[below] = true
 		}
 	}
 	return a
@@ -51,8 +60,9 @@ func (a allowedHosts) allows(host string) bool {
 
 // location checks a redirect_url and returns the value of the Location header. It takes absolute
 // http and https URLs with a host only: no other scheme, no "//host", no user name, no control
-// character, nothing that Go and browsers read differently. What is not printable ASCII is
-// percent-encoded, all else is returned as it came.
+// character, nothing that Go and browsers read differently. The host is a name or an address in the
+// form in which it is looked up, see hostOf. Behind it, what is not printable ASCII is
+// percent-encoded, and all else is returned as it came.
 func location(target []byte, hosts allowedHosts) (string, error) {
 	if len(target) == 0 {
 		return "", errNoRedirect
@@ -68,23 +78,27 @@ func location(target []byte, hosts allowedHosts) (string, error) {
 	}
 	text := string(target)
 	u, err := url.Parse(text)
-	if err != nil || u.Host == "" || u.Hostname() == "" || u.User != nil || u.Opaque != "" {
+	if err != nil || u.Host == "" || u.User != nil || u.Opaque != "" || u.Scheme != "http" && u.Scheme != "https" {
 		return "", errBadRedirect
 	}
-	if u.Scheme != "http" && u.Scheme != "https" {
+	host, ok := hostOf(u)
+	if !ok {
 		return "", errBadRedirect
 	}
-	if authority := text[len(u.Scheme)+len("://"):]; strings.ContainsRune(authorityOf(authority), '\\') {
-		return "", errBadRedirect
-	}
-	if !hosts.allows(u.Hostname()) {
+	if !hosts.allows(strings.Trim(host, "[]")) {
 		return "", errHostRedirect
 	}
-	if escapes == 0 {
-		return text, nil
+	head := len(u.Scheme) + len("://")
+	authority := authorityOf(text[head:])
+	if port := u.Port(); port != "" {
+		host += ":" + port
 	}
-	out := make([]byte, 0, len(target)+2*escapes)
-	for _, c := range target {
+	if escapes == 0 && strings.EqualFold(authority, host) {
+		return text, nil // as nearly all are
+	}
+	out := make([]byte, 0, len(target)+len(host)+2*escapes)
+	out = append(append(out, text[:head]...), host...)
+	for _, c := range target[head+len(authority):] {
 		if c == ' ' || c >= 0x80 {
 			out = append(out, '%', hexDigits[c>>4], hexDigits[c&15])
 		} else {
@@ -92,6 +106,40 @@ func location(target []byte, hosts allowedHosts) (string, error) {
 		}
 	}
 	return string(out), nil
+}
+
+const portMax = 1<<16 - 1
+
+// hostOf returns the host that a URL leads to as it is looked up: letters of other scripts in their
+// ASCII form, an IPv6 address in brackets. It is false for what is no host to some readers and another
+// to others: a zone of an address, a letter that becomes a slash once it is normalised, and any
+// character that is in no host's name.
+func hostOf(u *url.URL) (host string, ok bool) {
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n > portMax {
+			return "", false
+		}
+	}
+	host = u.Hostname()
+	if strings.HasPrefix(u.Host, "[") {
+		addr, err := netip.ParseAddr(host)
+		return "[" + host + "]", err == nil && addr.Zone() == ""
+	}
+	if strings.IndexFunc(host, func(r rune) bool { return r >= 0x80 }) >= 0 {
+		ascii, err := idna.Lookup.ToASCII(host)
+		if err != nil || !utf8.ValidString(host) {
+			return "", false
+		}
+		host = ascii
+	}
+	if host == "" || host[0] == '.' || strings.Contains(host, "..") || strings.IndexFunc(host, isNoHostRune) >= 0 {
+		return "", false
+	}
+	return host, true
+}
+
+func isNoHostRune(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
 }
 
 // authorityOf cuts off the path, query and fragment.

@@ -15,6 +15,12 @@ func TestLocation(t *testing.T) {
 		{"address", "http://[2001:db8::1]/x", "http://[2001:db8::1]/x"},
 		{"space and letters", "https://a.example/a b/ä", "https://a.example/a%20b/%C3%A4"},
 		{"not UTF-8", "https://a.example/\xff", "https://a.example/%FF"},
+		{"letters of another script", "https://bücher.example:8443/ä?ö", "https://xn--bcher-kva.example:8443/%C3%A4?%C3%B6"},
+		{"those, percent-encoded", "https://b%C3%BCcher.example/", "https://xn--bcher-kva.example/"},
+		{"its ASCII form", "https://xn--bcher-kva.example/", "https://xn--bcher-kva.example/"},
+		{"underscore", "https://a_b.example/", "https://a_b.example/"},
+		{"dot at the end", "https://a.example./", "https://a.example./"},
+		{"no port behind the colon", "https://a.example:/", "https://a.example/"},
 
 		{"missing", "", ""},
 		{"script", "javascript:alert(1)", ""},
@@ -36,6 +42,18 @@ func TestLocation(t *testing.T) {
 		{"leading space", " https://a.example/", ""},
 		{"only a port", "https://:443/", ""},
 		{"bad port", "https://a.example:x/", ""},
+		{"a port that is none", "https://a.example:65536/", ""},
+		{"a zone", "http://[fe80::1%25eth0]/", ""},
+		{"a slash once it is normalised", "https://evil.example／.a.example/", ""},
+		{"that, percent-encoded", "https://evil.example%EF%BC%8F.a.example/", ""},
+		{"a letter that becomes two and a slash", "https://evil.ex℀.a.example/", ""},
+		{"not UTF-8 in the host", "https://\xff.example/", ""},
+		{"semicolon", "https://evil.example;.a.example/", ""},
+		{"comma", "https://evil.example,.a.example/", ""},
+		{"less than", "https://evil<.a.example/", ""},
+		{"asterisk", "https://*.a.example/", ""},
+		{"no name before a dot", "https://.a.example/", ""},
+		{"no name between dots", "https://a..example/", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -49,7 +67,7 @@ func TestLocation(t *testing.T) {
 
 func TestAllowedHosts(t *testing.T) {
 	t.Parallel()
-	hosts := newAllowedHosts([]string{"Shop.example", "*.brand.example"})
+	hosts := newAllowedHosts([]string{"Shop.example", "*.brand.example", "bücher.example", "*.Straße.example"})
 	for target, want := range map[string]bool{
 		"https://shop.example/x":          true,
 		"https://SHOP.example./x":         true,
@@ -60,6 +78,23 @@ func TestAllowedHosts(t *testing.T) {
 		"https://www.shop.example/":       false,
 		"https://shop.example.evil.test/": false,
 		"https://evil.test/shop.example":  false,
+
+		"https://xn--bcher-kva.example/":              true,
+		"https://BÜCHER.example/":                     true,
+		"https://a.xn--strae-oqa.example/":            true,
+		"https://a.straße.example/":                   true,
+		"http://[2001:db8::1]/":                       false,
+		"http://[2001:db8::1%25.brand.example]/":      false,
+		"http://[2001:db8::1%25x.brand.example]:80/":  false,
+		"https://evil.test／.brand.example/":           false,
+		"https://evil.test%EF%BC%8F.brand.example/":   false,
+		"https://evil.test;.brand.example/":           false,
+		"https://.brand.example/":                     false,
+		"https://ſhop.example/":                       true, // it is looked up as shop.example
+		"https://shop.example。evil.test/":             false,
+		"https://a.b。brand.example/":                  true,
+		"https://x.brand.example。/":                   true,
+		"https://x.brand.example.%e3%80%82evil.test/": false,
 	} {
 		if _, err := location([]byte(target), hosts); (err == nil) != want {
 			t.Errorf("%s: got %v, want allowed: %v", target, err, want)
