@@ -15,7 +15,8 @@
 //	     a parameter of a signed URL is given twice or badly encoded
 //	403  keys are configured, and the URL is not signed, not as it was signed, or has expired
 //	405  not a GET
-//	408  the request did not end in time
+//	408  the request did not end in time, its body included
+//	413  the body is longer than the limit; none is used
 //	414  the URL is longer than the limit
 //	429  the client makes too many requests; with Retry-After
 //	431  the headers are larger than the limit
@@ -77,7 +78,7 @@ type Deps struct {
 type Result struct {
 	Redirected  int64 `json:"redirected"`  // 302
 	Impressions int64 `json:"impressions"` // 200
-	Refused     int64 `json:"refused"`     // 400, 403, 414
+	Refused     int64 `json:"refused"`     // 400, 403, 408, 413, 414
 	Limited     int64 `json:"limited"`     // 429
 	Unavailable int64 `json:"unavailable"` // 503
 	// Shipped are the records that Kafka acknowledged, Pending those that wait in the write-ahead log.

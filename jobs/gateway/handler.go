@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -101,6 +102,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
 		// A HEAD, as link checkers send it, is not a click either.
 		w.Header().Set("Allow", http.MethodGet)
+		if r.ContentLength != 0 {
+			w.Header().Set("Connection", "close") // rather than wait for the body
+		}
 		http.Error(w, "only GET", http.StatusMethodNotAllowed)
 		return
 	}
@@ -133,7 +137,13 @@ func (h *handler) record(w http.ResponseWriter, r *http.Request, to route) {
 	p, _ := queries.Get().(*parameters)
 	defer queries.Put(p)
 	target, refused := h.admit(r, to, p)
+	if refused.code == 0 && r.ContentLength != 0 {
+		refused = skipBody(r)
+	}
 	if refused.code != 0 {
+		if r.ContentLength != 0 {
+			w.Header().Set("Connection", "close") // what is left of the body is nobody's
+		}
 		h.refuse(w, to, refused)
 		return
 	}
@@ -197,6 +207,27 @@ func (h *handler) admit(r *http.Request, to route, p *parameters) (target string
 	}
 	h.complete(&p.click, r, from, now.UnixMicro())
 	return target, refusal{}
+}
+
+// bodyBytesMax is the longest body. None is used: it is read so that what comes after it is the next
+// request, and before the record, so that one which does not end is not recorded.
+const bodyBytesMax = 8 << 10
+
+func skipBody(r *http.Request) refusal {
+	var n int64
+	var err error
+	if n = r.ContentLength; n <= bodyBytesMax {
+		n, err = io.Copy(io.Discard, io.LimitReader(r.Body, bodyBytesMax+1))
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return refusal{http.StatusRequestTimeout, "the request did not end in time\n"}
+	case err != nil:
+		return refusal{http.StatusBadRequest, "the body is not well formed\n"}
+	case n > bodyBytesMax:
+		return refusal{http.StatusRequestEntityTooLarge, "the body is too long, and none is wanted\n"}
+	}
+	return refusal{}
 }
 
 func (h *handler) refuse(w http.ResponseWriter, to route, why refusal) {

@@ -40,16 +40,20 @@ type reply struct {
 	code   int
 	header http.Header
 	body   string
+	rest   string // what came behind it
 }
 
 func read(conn net.Conn) (reply, error) {
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	reader := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(reader, nil)
 	if err != nil {
 		return reply{}, err
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(resp.Body) // what came before the hang-up
-	return reply{resp.StatusCode, resp.Header, string(body)}, nil
+	body, _ := io.ReadAll(resp.Body)                                 // what came before the hang-up
+	_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond)) // the connection may be kept
+	rest, _ := io.ReadAll(reader)
+	return reply{resp.StatusCode, resp.Header, string(body), string(rest)}, nil
 }
 
 // raw sends bytes as they are and returns the answer.
@@ -119,6 +123,12 @@ func TestHostileClient(t *testing.T) {
 		{"many headers", line(good) + strings.Repeat("X-Y: zzzzzzzzzzzzzzzzzzzz\r\n", 40<<10) + "\r\n", 431},
 		{"slow in the URL", "GET /api/v1/cli", 408},
 		{"slow in the headers", line(good) + "X: ", 408},
+		{"slow in a body", line(good) + "Content-Length: 10\r\n\r\nxxx", 408},
+		{"slow in a chunk", line(good) + "Transfer-Encoding: chunked\r\n\r\n5\r\nxx", 408},
+		{"slow in another method's body", "POST /api/v1/clicks?" + good + " HTTP/1.1\r\nHost: g\r\nContent-Length: 10\r\n\r\nxxx", 405},
+		{"a broken chunk", line(good) + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400},
+		{"a long body", line(good) + "Content-Length: 1048576\r\n\r\n", 413},
+		{"a long body in chunks", line(good) + "Transfer-Encoding: chunked\r\n\r\n" + strings.Repeat("400\r\n"+strings.Repeat("x", 1024)+"\r\n", 9), 413},
 	}
 	t.Run("attempts", func(t *testing.T) {
 		for _, tc := range attempts {
@@ -136,10 +146,13 @@ func TestHostileClient(t *testing.T) {
 				if strings.Contains(resp.body, "X-Evil") || len(resp.body) > 200 {
 					t.Errorf("got the body %q", resp.body)
 				}
+				if resp.rest != "" {
+					t.Errorf("a second answer to one request: %q", resp.rest)
+				}
 			})
 		}
 	})
-	resp := raw(t, addr, line(good)+"Connection: close\r\n\r\n")
+	resp := raw(t, addr, line(good)+"Connection: close\r\nContent-Length: 4\r\n\r\nbody")
 	if resp.code != http.StatusFound || resp.header.Get("Location") != "https://www.advertisersite.com/landing" {
 		t.Errorf("an honest click: got %d to %q", resp.code, resp.header.Get("Location"))
 	}

@@ -1,14 +1,11 @@
 package gateway
 
 import (
-	"bytes"
-	"errors"
 	"net"
 	"net/netip"
-	"os"
-	"strings"
 	"sync"
-	"time"
+
+	"github.com/clickledger/clickledger/internal/httpconn"
 )
 
 // clientShare is the part of all connections that one client may hold.
@@ -48,7 +45,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 			_ = tcp.Close()
 			continue
 		}
-		return &requestConn{TCPConn: tcp, release: sync.OnceFunc(func() { l.give(peer) })}, nil
+		return &countedConn{Conn: httpconn.New(tcp, nil), release: sync.OnceFunc(func() { l.give(peer) })}, nil
 	}
 }
 
@@ -76,60 +73,14 @@ func (l *boundedListener) give(peer netip.Addr) {
 	}
 }
 
-// requestConn gives two answers that net/http does not: 414 instead of 431 for a request whose first
-// line has no end, and 408 for one that does not end in time.
-type requestConn struct {
-	*net.TCPConn
+// countedConn gives its place back when it is closed.
+type countedConn struct {
+	*httpconn.Conn
 
 	release func()
-
-	mu      sync.Mutex
-	read    int  // bytes of the request
-	oneLine bool // no line of it has ended
 }
 
-const (
-	tooLargeLine = "HTTP/1.1 431 "
-	answerTail   = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
-)
-
-func (c *requestConn) Read(b []byte) (int, error) {
-	n, err := c.TCPConn.Read(b)
-	c.mu.Lock()
-	if n > 0 {
-		if c.read == 0 {
-			c.oneLine = true
-		}
-		c.read += n
-		c.oneLine = c.oneLine && bytes.IndexByte(b[:n], '\n') < 0
-	}
-	late := c.read > 0 && errors.Is(err, os.ErrDeadlineExceeded)
-	if late {
-		c.read = 0
-	}
-	c.mu.Unlock()
-	if late {
-		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = c.TCPConn.Write([]byte("HTTP/1.1 408 Request Timeout" + answerTail + "the request did not end in time\n"))
-	}
-	return n, err
-}
-
-func (c *requestConn) Write(b []byte) (int, error) {
-	c.mu.Lock()
-	oneLine := c.oneLine && c.read > 0
-	c.read = 0
-	c.mu.Unlock()
-	if oneLine && strings.HasPrefix(string(b[:min(len(b), len(tooLargeLine))]), tooLargeLine) {
-		if _, err := c.TCPConn.Write([]byte("HTTP/1.1 414 Request URI Too Long" + answerTail + "the URL is too long\n")); err != nil {
-			return 0, err
-		}
-		return len(b), nil
-	}
-	return c.TCPConn.Write(b)
-}
-
-func (c *requestConn) Close() error {
+func (c *countedConn) Close() error {
 	c.release()
-	return c.TCPConn.Close()
+	return c.Conn.Close()
 }

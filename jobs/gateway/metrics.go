@@ -31,7 +31,7 @@ type metrics struct {
 	clicks, impressions map[int]prometheus.Counter
 }
 
-var answerCodes = []int{200, 302, 400, 403, 405, 414, 429, 503}
+var answerCodes = []int{200, 302, 400, 403, 405, 408, 413, 414, 429, 503}
 
 func newMetrics(deps Deps) *metrics {
 	m := &metrics{
