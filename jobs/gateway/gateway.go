@@ -78,7 +78,7 @@ type Deps struct {
 type Result struct {
 	Redirected  int64 `json:"redirected"`  // 302
 	Impressions int64 `json:"impressions"` // 200
-	Refused     int64 `json:"refused"`     // 400, 403, 408, 413, 414
+	Refused     int64 `json:"refused"`     // 400, 403, 405, 408, 413, 414
 	Limited     int64 `json:"limited"`     // 429
 	Unavailable int64 `json:"unavailable"` // 503
 	// Shipped are the records that Kafka acknowledged, Pending those that wait in the write-ahead log.

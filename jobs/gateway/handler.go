@@ -100,25 +100,45 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method != http.MethodGet {
-		// A HEAD, as link checkers send it, is not a click either.
-		w.Header().Set("Allow", http.MethodGet)
-		if r.ContentLength != 0 {
-			w.Header().Set("Connection", "close") // rather than wait for the body
-		}
-		http.Error(w, "only GET", http.StatusMethodNotAllowed)
+		h.notGet(w, r)
 		return
 	}
 	switch path {
 	case clicksPath:
-		h.record(w, r, route{clicksPath, "click_id", entryClick, h.metrics.clicks})
+		h.record(w, r, h.clicks())
 	case impressionsPath:
-		h.record(w, r, route{impressionsPath, "impression_id", entryImpression, h.metrics.impressions})
+		h.record(w, r, h.impressions())
 	case readyPath:
 		h.ready(w)
 	case metricsPath:
 		h.scrape.ServeHTTP(w, r)
 	default:
 		answer(w, http.StatusOK, "ok\n")
+	}
+}
+
+func (h *handler) clicks() route {
+	return route{clicksPath, "click_id", entryClick, h.metrics.clicks}
+}
+
+func (h *handler) impressions() route {
+	return route{impressionsPath, "impression_id", entryImpression, h.metrics.impressions}
+}
+
+// notGet answers any other method. A HEAD, as link checkers send it, is not a click either.
+func (h *handler) notGet(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", http.MethodGet)
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close") // rather than wait for the body
+	}
+	why := refusal{http.StatusMethodNotAllowed, "only GET\n"}
+	switch r.URL.Path {
+	case clicksPath:
+		h.refuse(w, h.clicks(), why)
+	case impressionsPath:
+		h.refuse(w, h.impressions(), why)
+	default:
+		answer(w, why.code, why.text)
 	}
 }
 

@@ -353,9 +353,20 @@ func TestMetrics(t *testing.T) {
 	body("/api/v1/clicks?" + lessonQuery)
 	body("/api/v1/clicks?redirect_url=x")
 	body("/api/v1/impressions?impression_id=i")
+	for _, path := range []string{clicksPath, impressionsPath, healthPath} {
+		resp, err := client.Post(base+path, "text/plain", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != http.MethodGet {
+			t.Errorf("POST %s: got %s", path, resp.Status)
+		}
+	}
 	text := body("/metrics")
 	for _, want := range []string{`clickledger_gateway_answers_total{code="302",route="clicks"} 1`,
 		`clickledger_gateway_answers_total{code="400",route="clicks"} 1`, `clickledger_gateway_answers_total{code="200",route="impressions"} 1`,
+		`clickledger_gateway_answers_total{code="405",route="clicks"} 1`, `clickledger_gateway_answers_total{code="405",route="impressions"} 1`,
 		"clickledger_gateway_wal_pending_records ", "clickledger_gateway_record_seconds_count 2",
 		fmt.Sprintf(`clickledger_gateway_info{country="test 2026-11-01",device=%q} 1`, deviceVersion)} {
 		if !strings.Contains(text, want) {
