@@ -46,7 +46,11 @@ func clientOf(r *http.Request, trusted []netip.Prefix) client {
 		hops = append(hops, strings.Split(line, ",")...)
 	}
 	for i := len(hops) - 1; i >= max(0, len(hops)-hopsMax); i-- {
-		addr, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		hop := strings.TrimSpace(hops[i])
+		if hop == "" {
+			continue // an empty element of a list is none
+		}
+		addr, err := parseHop(hop)
 		if err != nil {
 			return c // what is left of it is the client's own invention, or nothing
 		}
@@ -55,6 +59,16 @@ func clientOf(r *http.Request, trusted []netip.Prefix) client {
 		}
 	}
 	return c
+}
+
+// parseHop reads an address, behind which some proxies write the port.
+func parseHop(hop string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(hop)
+	if err == nil {
+		return addr, nil
+	}
+	withPort, err := netip.ParseAddrPort(hop)
+	return withPort.Addr(), err
 }
 
 func plain(a netip.Addr) netip.Addr { return a.WithZone("").Unmap() }

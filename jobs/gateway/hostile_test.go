@@ -231,6 +231,10 @@ func TestClientOf(t *testing.T) {
 		{"a proxy itself", "10.0.0.1:1", nil, "10.0.0.1", true},
 		{"IPv6", "[2001:db8::1]:1", []string{"2001:4860::5"}, "2001:4860::5", true},
 		{"mapped", "[::ffff:10.0.0.1]:1", []string{"::ffff:203.0.113.1"}, "203.0.113.1", true},
+		{"with a port", "10.0.0.1:1", []string{"203.0.113.1:4711"}, "203.0.113.1", true},
+		{"IPv6 with a port", "10.0.0.1:1", []string{"[2001:4860::5]:4711, 10.0.0.9:80"}, "2001:4860::5", true},
+		{"empty elements", "10.0.0.1:1", []string{"192.0.2.1, 203.0.113.1, ,", ""}, "203.0.113.1", true},
+		{"nothing but empty elements", "10.0.0.1:1", []string{" , "}, "10.0.0.1", true},
 		{"a long chain", "10.0.0.1:1", []string{"203.0.113.1" + strings.Repeat(",10.0.0.2", 50)}, "10.0.0.2", true},
 	} {
 		got := clientOf(&http.Request{RemoteAddr: tc.peer, Header: http.Header{forwardedFor: tc.forwarded}}, trusted)
