@@ -231,6 +231,43 @@ func withKeyInHeader(t *testing.T, key *rsa.PrivateKey) string {
 	return string(token)
 }
 
+// TestAKeyThatIsNotKnown: one key of a set that nobody here can use does not take the others away.
+func TestAKeyThatIsNotKnown(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(keysOf(t, map[string]any{"r": r.rsa.PublicKey}), &set); err != nil {
+		t.Fatal(err)
+	}
+	for name, odd := range map[string]string{
+		"a kind":        `{"kty":"AKP","kid":"odd","alg":"ML-DSA-44","pub":"AAAA"}`,
+		"a curve":       `{"kty":"EC","kid":"odd","crv":"P-000","x":"AAAA","y":"AAAA"}`,
+		"a weak key":    `{"kty":"RSA","kid":"odd","n":"` + base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, 128)) + `","e":"AQAB"}`,
+		"no kind":       `{"kid":"odd"}`,
+		"a kind is one": `{"kty":1}`,
+		"no object":     `"odd"`,
+	} {
+		doc, err := json.Marshal(map[string]any{"keys": []json.RawMessage{json.RawMessage(odd), set.Keys[0]}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "keys.json")
+		if err := os.WriteFile(path, doc, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		v, err := Open(t.Context(), Config{JWKS: path, Audience: "clickledger", Now: r.verifier.cfg.Now})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, err := v.Verify(t.Context(), sign(t, jwa.RS256(), r.rsa, "r", claims())); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestWithoutASecretOrKeys(t *testing.T) {
 	t.Parallel()
 	r := setup(t)

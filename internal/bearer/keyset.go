@@ -167,9 +167,10 @@ func (s *keySet) document(ctx context.Context) ([]byte, error) {
 	return doc, err
 }
 
-// parseKeys takes the public keys that sign by RS256 or ES256. Other keys of a set are passed over.
+// parseKeys takes the public keys that sign by RS256 or ES256. Other keys of a set are passed over, of
+// kinds and curves that nobody here knows too, as RFC 7517 wants it.
 func parseKeys(doc []byte) ([]publicKey, error) {
-	set, err := jwk.Parse(doc)
+	set, err := jwk.Parse(doc, jwk.WithStrictKeySetParsing(false))
 	if err != nil {
 		return nil, err
 	}
