@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -16,6 +18,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -200,6 +203,17 @@ func TestHostileTokens(t *testing.T) {
 		"no issuer":                         {hs("iss", nil), "issuer"},
 		"an advertiser that is no text":     {hs("advertiser_id", []string{"adv_1", "adv_2"}), "advertiser_id"},
 		"a role that is no text":            {hs("role", true), "role"},
+		"a time that is a text":             {hs("exp", strconv.FormatInt(now.Add(time.Hour).Unix(), 10)), "exp is not a number"},
+		"a time in words":                   {hs("nbf", "2026-11-25T11:00:00Z"), "nbf is not a number"},
+		"a time that is null":               {hs("iat", json.RawMessage("null")), "iat is not a number"},
+		"an extension that is critical":     {withHeader(t, `{"alg":"HS256","crit":["x"],"x":1}`, claims()), "signature"},
+		"a list of none that is critical":   {withHeader(t, `{"alg":"HS256","crit":[]}`, claims()), "signature"},
+		"a standard header that is":         {withHeader(t, `{"alg":"HS256","crit":["alg"]}`, claims()), "signature"},
+		"another token as its claims":       {withHeader(t, `{"alg":"HS256","cty":"JWT"}`, good), "JSON object"},
+		"a padded signature":                {good + "=", "compact"},
+		"a line break in the signature":     {good[:len(good)-4] + "\n" + good[len(good)-4:], "compact"},
+		"bits behind the signature":         {good[:len(good)-1] + string(good[len(good)-1]+1), "compact"},
+		"the other alphabet":                {strings.Replace(parts[0], "e", "+", 1) + "." + parts[1] + "." + parts[2], "compact"},
 		"a megabyte":                        {good + strings.Repeat("A", 1<<20), "compact"},
 	} {
 		got, err := r.verifier.Verify(t.Context(), tt.token)
@@ -229,6 +243,24 @@ func withKeyInHeader(t *testing.T, key *rsa.PrivateKey) string {
 		t.Fatal(err)
 	}
 	return string(token)
+}
+
+// withHeader is signed by the secret, with a header and claims as they are.
+func withHeader(t *testing.T, header string, claims any) string {
+	t.Helper()
+	payload, isText := claims.(string)
+	if !isText {
+		doc, err := json.Marshal(claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload = string(doc)
+	}
+	b := base64.RawURLEncoding
+	signed := b.EncodeToString([]byte(header)) + "." + b.EncodeToString([]byte(payload))
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(signed))
+	return signed + "." + b.EncodeToString(mac.Sum(nil))
 }
 
 // TestAKeyThatIsNotKnown: one key of a set that nobody here can use does not take the others away.
