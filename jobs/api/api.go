@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/clickledger/clickledger/internal/bearer"
+	"github.com/clickledger/clickledger/internal/httpconn"
 	"github.com/clickledger/clickledger/internal/ledgerpg"
 	"github.com/clickledger/clickledger/schemas/serving"
 )
@@ -141,7 +142,7 @@ func serve(ctx context.Context, h *Handler, listener net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // peers' addresses
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(listener) }()
+	go func() { failed <- srv.Serve(httpconn.Listen(listener, unheard)) }()
 	h.deps.Logger.Info("api listens", "job", "api", "address", listener.Addr().String())
 	if h.deps.Listening != nil {
 		h.deps.Listening(listener.Addr())

@@ -83,8 +83,7 @@ func (h *Handler) Result() Result {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
 	if len(r.RequestURI) > h.cfg.URLBytesMax {
-		writeProblem(w, newProblem(http.StatusRequestURITooLong, "url-too-long", "URL too long",
-			"want at most "+strconv.Itoa(h.cfg.URLBytesMax)+" bytes"))
+		writeProblem(w, urlTooLong("want at most "+strconv.Itoa(h.cfg.URLBytesMax)+" bytes"))
 		return
 	}
 	route, isAPI := h.routes[r.URL.Path]

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 )
 
 // problem is an error as RFC 9457 has it.
@@ -35,6 +36,26 @@ func unavailable(detail string) *problem {
 	return newProblem(http.StatusServiceUnavailable, "unavailable", "Not available now", detail)
 }
 
+func urlTooLong(detail string) *problem {
+	return newProblem(http.StatusRequestURITooLong, "url-too-long", "URL too long", detail)
+}
+
+// unheard is the form of errors that are answered before a handler is asked.
+func unheard(status int, detail string) (mediaType, body string) {
+	title := http.StatusText(status)
+	p := newProblem(status, strings.ReplaceAll(strings.ToLower(title), " ", "-"), title, detail)
+	if status == http.StatusRequestURITooLong {
+		p = urlTooLong(detail)
+	}
+	doc, err := json.Marshal(p)
+	if err != nil {
+		doc = []byte("{}") // texts and numbers always encode
+	}
+	return problemType, string(doc) + "\n"
+}
+
+const problemType = "application/problem+json"
+
 func writeProblem(w http.ResponseWriter, p *problem) {
 	doc, err := json.Marshal(p)
 	if err != nil {
@@ -43,7 +64,7 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	header := w.Header()
 	header.Del("ETag")
 	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Type", "application/problem+json")
+	header.Set("Content-Type", problemType)
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(doc, '\n')) // the peer may be gone, which is its own affair
 }

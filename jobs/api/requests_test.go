@@ -1,10 +1,12 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"reflect"
@@ -261,18 +263,55 @@ func TestRunDrains(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	address, ended := make(chan string, 1), make(chan error, 1)
 	cfg, deps := r.handler.cfg, r.handler.deps
-	cfg.Listen = "127.0.0.1:0"
+	cfg.Listen, cfg.ReadHeaderTimeout = "127.0.0.1:0", 200*time.Millisecond
 	deps.Listening = func(a net.Addr) { address <- a.String() }
 	go func() {
 		_, err := Run(ctx, cfg, deps)
 		ended <- err
 	}()
-	at := &rig{url: "http://" + <-address}
+	addr := <-address
+	at := &rig{url: "http://" + addr}
 	if got := at.get(t, good()["analytics"], token(t, "adv_1")); got.status != http.StatusOK {
 		t.Errorf("got %d", got.status)
+	}
+	for name, tt := range map[string]struct {
+		sent string
+		want int
+	}{
+		"slow in the URL":     {"GET /api/v1/ses", 408},
+		"slow in the headers": {"GET /api/v1/session HTTP/1.1\r\nX: ", 408},
+		"a megabyte's URL":    {"GET /api/v1/session?x=" + strings.Repeat("x", 1<<20), 414},
+		"a megabyte's header": {"GET /api/v1/session HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20), 431},
+		"nonsense":            {"nonsense\r\n\r\n", 400},
+	} {
+		status, kind, p := unheardOf(t, addr, tt.sent)
+		if status != tt.want || p.Status != tt.want || kind != "application/problem+json" {
+			t.Errorf("%s: got %d, %s %+v, want %d", name, status, kind, p, tt.want)
+		}
 	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Errorf("end: %v", err)
 	}
+}
+
+// unheardOf sends bytes as they are, and reads the problem that is answered.
+func unheardOf(t *testing.T, addr, sent string) (status int, kind string, p problem) {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	go func() { _, _ = io.WriteString(conn, sent) }() // the API may hang up in the middle
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(answer.Body).Decode(&p); err != nil {
+		t.Error(err)
+	}
+	return answer.StatusCode, answer.Header.Get("Content-Type"), p
 }
