@@ -52,13 +52,16 @@ func (p *parameters) get(name string) (string, bool) {
 	return values[0], true
 }
 
-// id reads an identifier. An empty one is none.
+// id reads an identifier. An empty one is an error, not none: who asks for the campaign "" is not told
+// the numbers of all.
 func (p *parameters) id(name string, isRequired bool) string {
 	text, ok := p.get(name)
 	switch {
-	case text == "" && isRequired && len(p.values[name]) < 2:
+	case !ok && isRequired && len(p.values[name]) == 0:
 		p.badf(name, "is missing")
-	case !ok || text == "":
+	case !ok:
+	case text == "":
+		p.badf(name, "is empty")
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
 		p.badf(name, "holds what is no text")
 	case utf8.RuneCountInString(text) > idBytesMax:

@@ -148,6 +148,9 @@ func TestEveryBadParameterIsNamed(t *testing.T) {
 		"nothing": {"/api/v1/advertisers/analytics", "advertiser_id granularity start_time end_time"},
 		"everything": {"/api/v1/advertisers/analytics?advertiser_id=" + long + "&start_time=x&end_time=-1&granularity=2m&campaign_id=" + long +
 			"&ad_id=a%00b&group_by=x&limit=0&cursor=!&zzz=1&aaa=2", "advertiser_id granularity start_time end_time campaign_id ad_id group_by limit cursor aaa zzz"},
+		"empty":               {"/api/v1/advertisers/analytics?advertiser_id=&start_time=&end_time=&granularity=&campaign_id=&ad_id=&group_by=&limit=&cursor=", "advertiser_id granularity start_time end_time campaign_id ad_id group_by limit cursor"},
+		"an empty advertiser": {"/api/v1/reconciliations/latest?advertiser_id=", "advertiser_id"},
+		"an empty campaign":   {query("/api/v1/advertisers/top", "advertiser_id", "adv_1", "start_time", "0", "end_time", "60", "campaign_id", ""), "campaign_id"},
 		"twice":               {analyticsOf("granularity", "1m", "start_time", "0", "start_time", "1", "end_time", "60", "granularity", "5m"), "granularity start_time"},
 		"an end before":       {analyticsOf("granularity", "1m", "start_time", "120", "end_time", "60"), "end_time"},
 		"an end at":           {analyticsOf("granularity", "1m", "start_time", "60", "end_time", "60"), "end_time"},
