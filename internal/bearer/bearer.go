@@ -28,6 +28,9 @@ import (
 // ErrInvalid is wrapped by every error about a token.
 var ErrInvalid = errors.New("the token is not valid")
 
+// ErrUnavailable says nothing about a token: the keys to check it by cannot be read.
+var ErrUnavailable = errors.New("the keys that tokens are checked by cannot be read")
+
 // Limits.
 const (
 	// SecretBytesMin is the shortest secret: HS256 wants a key as long as its hash.
@@ -120,13 +123,19 @@ func Open(ctx context.Context, cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
-// Verify returns the claims of a token, or an error that wraps ErrInvalid.
+// Verify returns the claims of a token, or an error that wraps ErrInvalid, or ErrUnavailable.
 func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	if err := checkForm(token); err != nil {
 		return Claims{}, err
 	}
+	var isAway bool
+	provide := func(ctx context.Context, sink jws.KeySink, sig *jws.Signature, m *jws.Message) error {
+		err := v.provide(ctx, sink, sig, m)
+		isAway = errors.Is(err, ErrUnavailable)
+		return err
+	}
 	options := []jwt.ParseOption{
-		jwt.WithContext(ctx), jwt.WithKeyProvider(jws.KeyProviderFunc(v.provide)), jwt.WithValidate(true),
+		jwt.WithContext(ctx), jwt.WithKeyProvider(jws.KeyProviderFunc(provide)), jwt.WithValidate(true),
 		jwt.WithClock(jwt.ClockFunc(v.cfg.Now)), jwt.WithAcceptableSkew(skew),
 		jwt.WithRequiredClaim(jwt.ExpirationKey), jwt.WithAudience(v.cfg.Audience),
 	}
@@ -134,6 +143,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 		options = append(options, jwt.WithIssuer(v.cfg.Issuer))
 	}
 	parsed, err := jwt.Parse([]byte(token), options...)
+	if isAway {
+		return Claims{}, ErrUnavailable
+	}
 	if err != nil {
 		return Claims{}, invalid(reason(err))
 	}
@@ -191,11 +203,12 @@ func (v *Verifier) provide(ctx context.Context, sink jws.KeySink, sig *jws.Signa
 		if v.keys == nil {
 			break
 		}
-		if key := v.keys.find(ctx, algorithm, keyID); key != nil {
-			sink.Key(algorithm, key)
-			return nil
+		key, err := v.keys.find(ctx, algorithm, keyID)
+		if err != nil {
+			return err
 		}
-		return errors.New("no such key")
+		sink.Key(algorithm, key)
+		return nil
 	}
 	return fmt.Errorf("algorithm %q is not accepted", algorithm.String())
 }

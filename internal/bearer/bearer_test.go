@@ -386,11 +386,17 @@ func TestKeysAreRotated(t *testing.T) {
 	clock.Add(int64(retryInterval / time.Second))
 	check("an unknown key", rotated, true, 2)
 	check("a key that was taken out", old, false, 2)
+	if _, err := v.Verify(t.Context(), old); !errors.Is(err, ErrInvalid) || errors.Is(err, ErrUnavailable) {
+		t.Errorf("a key that was taken out: got %v, want ErrInvalid", err)
+	}
 	down.Store(1)
 	clock.Add(int64(refreshInterval / time.Second))
 	check("the source is away", rotated, true, 3)
 	clock.Add(int64(staleMax / time.Second))
 	check("the source was away for too long", rotated, false, 4)
+	if _, err := v.Verify(t.Context(), rotated); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrInvalid) {
+		t.Errorf("without keys: got %v, want ErrUnavailable", err)
+	}
 	down.Store(0)
 	clock.Add(int64(retryInterval / time.Second))
 	check("the source is back", rotated, true, 5)

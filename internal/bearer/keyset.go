@@ -80,9 +80,9 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// find returns the key of an algorithm and ID, nil where there is none. A token without an ID may use
-// the only key of its algorithm.
-func (s *keySet) find(ctx context.Context, algorithm jwa.SignatureAlgorithm, id string) any {
+// find returns the key of an algorithm and ID, errNoKey where the set has none, and ErrUnavailable where
+// there is no set. A token without an ID may use the only key of its algorithm.
+func (s *keySet) find(ctx context.Context, algorithm jwa.SignatureAlgorithm, id string) (any, error) {
 	key, readAt, triedAt := s.lookUp(algorithm, id)
 	now := s.cfg.Now()
 	due := now.Sub(readAt) >= refreshInterval || key == nil
@@ -91,16 +91,25 @@ func (s *keySet) find(ctx context.Context, algorithm jwa.SignatureAlgorithm, id 
 		if key == nil {
 			s.reading.Lock()
 		} else if !s.reading.TryLock() {
-			return key
+			return key, nil
 		}
 		if _, _, tried := s.lookUp(algorithm, id); tried.Equal(triedAt) {
 			_ = s.read(ctx) // which logs; the keys that are there stand
 		}
 		s.reading.Unlock()
-		key, _, _ = s.lookUp(algorithm, id)
+		key, readAt, _ = s.lookUp(algorithm, id)
 	}
-	return key
+	switch {
+	case key != nil:
+		return key, nil
+	case s.cfg.Now().Sub(readAt) >= staleMax: // never read included
+		return nil, ErrUnavailable
+	default:
+		return nil, errNoKey
+	}
 }
+
+var errNoKey = errors.New("no such key")
 
 func (s *keySet) lookUp(algorithm jwa.SignatureAlgorithm, id string) (key any, readAt, triedAt time.Time) {
 	s.mu.Lock()

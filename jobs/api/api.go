@@ -39,7 +39,8 @@ type Store interface {
 	Query(ctx context.Context, query string, args ...any) (*serving.Table, error)
 }
 
-// Tokens checks a bearer's token. Errors about the token wrap bearer.ErrInvalid.
+// Tokens checks a bearer's token. Errors about the token wrap bearer.ErrInvalid; bearer.ErrUnavailable
+// says nothing about it.
 type Tokens interface {
 	Verify(ctx context.Context, token string) (bearer.Claims, error)
 }

@@ -221,6 +221,9 @@ func (h *Handler) authenticate(w http.ResponseWriter, r *http.Request) (bearer.C
 		return bearer.Claims{}, challenge("", "want a header Authorization: Bearer TOKEN")
 	}
 	claims, err := h.deps.Tokens.Verify(r.Context(), token)
+	if errors.Is(err, bearer.ErrUnavailable) { // his token may be as good as ever: he stays signed in
+		return bearer.Claims{}, unavailable("tokens cannot be checked now, try again")
+	}
 	if err != nil {
 		return bearer.Claims{}, challenge(`, error="invalid_token"`, err.Error())
 	}

@@ -260,6 +260,23 @@ func TestAStoreThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// noKeys cannot check any token.
+type noKeys struct{}
+
+func (noKeys) Verify(context.Context, string) (bearer.Claims, error) {
+	return bearer.Claims{}, bearer.ErrUnavailable
+}
+
+// TestKeysThatCannotBeRead: that is nobody's token's fault.
+func TestKeysThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	r := setup(t, nil, func(_ *Config, d *Deps) { d.Tokens = noKeys{} })
+	got := r.get(t, good()["analytics"], token(t, "adv_1"))
+	if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" || got.header.Get("WWW-Authenticate") != "" {
+		t.Errorf("got %d, %s", got.status, got.body)
+	}
+}
+
 func TestRunDrains(t *testing.T) {
 	t.Parallel()
 	r := setup(t, rows())
