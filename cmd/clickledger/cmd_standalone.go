@@ -49,7 +49,7 @@ tests. Production takes a real Kafka by --log.`,
 	addGroup(cmd, "gateway")
 	addGroup(cmd, "api")
 	addGroup(cmd, "stream")
-	for _, name := range []string{"topic", "runner"} { // it counts both, on prism
+	for _, name := range []string{"topic", "runner", "wal-dir"} { // it counts both, on prism; the log is in --dir
 		_ = cmd.Flags().MarkHidden(name) // the flag is there
 	}
 	addGroup(cmd, "archiver")
