@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,7 +113,7 @@ func (h *Handler) balance(ctx context.Context, claims bearer.Claims, rawQuery st
 		CreditedMicros    int64  `json:"credited_micros"`
 		CreditLimitMicros int64  `json:"credit_limit_micros"`
 		IsOverLimit       bool   `json:"is_over_limit"`
-	}{b.AdvertiserID, b.Name, b.Currency, money.FormatDecimal4(b.BalanceDecimal4), int64(b.ChargedMicros), int64(b.PaidMicros),
+	}{b.AdvertiserID, b.Name, cmp.Or(b.Currency, h.cfg.Currency), money.FormatDecimal4(b.BalanceDecimal4), int64(b.ChargedMicros), int64(b.PaidMicros),
 		int64(b.CreditedMicros), int64(b.CreditLimitMicros), b.IsOverLimit}}, nil
 }
 

@@ -260,6 +260,16 @@ func TestAStoreThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// TestBalanceOfOneWhoWasNeverBilled: his account has no currency yet, the answer has that of the ledger.
+func TestBalanceOfOneWhoWasNeverBilled(t *testing.T) {
+	t.Parallel()
+	r := setup(t, nil, func(_ *Config, d *Deps) { d.Ledger = manyBooks{} })
+	got := r.get(t, query("/api/v1/advertisers/balance", "advertiser_id", "adv_new"), token(t, "adv_new"))
+	if got.status != http.StatusOK || !strings.Contains(string(got.body), `"currency":"USD","balance":"0.0000"`) {
+		t.Errorf("got %d, %s", got.status, got.body)
+	}
+}
+
 // noKeys cannot check any token.
 type noKeys struct{}
 
