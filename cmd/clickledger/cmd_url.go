@@ -11,6 +11,7 @@ import (
 
 	"github.com/clickledger/clickledger/internal/config"
 	"github.com/clickledger/clickledger/internal/signedurl"
+	"github.com/clickledger/clickledger/jobs/gateway"
 )
 
 // signedFor is how long a signed URL is good unless a flag says otherwise.
@@ -63,7 +64,7 @@ CLICK_URL_KEYS, never from the command line.`,
 		Example: "  clickledger url sign --url-keys-file keys.txt --valid 72h 'https://gw.example/api/v1/clicks?click_id=c1&redirect_url=https%3A%2F%2Fshop.example%2F'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			keys, u, err := a.signing(cmd, args[0])
+			keys, u, _, err := a.signing(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -95,15 +96,19 @@ func newURLCheckCommand(a *app) *cobra.Command {
 		Use:   "check URL",
 		Short: "Say whether a gateway with these keys takes a URL, or why not",
 		Long: `Checks a URL as the gateway would, at this moment. Exit code 1 if it is not
-signed, not as it was signed, or has expired.`,
+signed, not as it was signed, or has expired, and if it is none of a click or an
+impression, is too long, or its redirect leads where none may.`,
 		Example: "  clickledger url check --url-keys-file keys.txt 'https://gw.example/api/v1/clicks?…&signature=…'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			keys, u, err := a.signing(cmd, args[0])
+			keys, u, hosts, err := a.signing(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			checked, err := keys.Check(u.Path, u.RawQuery, time.Now())
+			if err == nil {
+				err = gateway.CheckURL(u, hosts)
+			}
 			if err != nil {
 				return err
 			}
@@ -116,26 +121,26 @@ signed, not as it was signed, or has expired.`,
 			})
 		},
 	}
-	addSettings(cmd, "gateway.url_keys_file")
+	addSettings(cmd, "gateway.url_keys_file", "gateway.redirect_hosts")
 	return cmd
 }
 
-// signing reads what sign and check need.
-func (a *app) signing(cmd *cobra.Command, text string) (*signedurl.Keys, *url.URL, error) {
+// signing reads what sign and check need: the keys, the URL, and the hosts that redirects may lead to.
+func (a *app) signing(cmd *cobra.Command, text string) (keys *signedurl.Keys, u *url.URL, hosts []string, err error) {
 	cfg, err := a.load(cmd)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	keys, err := readURLKeys(cfg.Gateway)
+	keys, err = readURLKeys(cfg.Gateway)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if keys == nil {
-		return nil, nil, &config.ExitError{Code: config.ExitUsage, Err: fmt.Errorf("no keys: set gateway.url_keys_file or %s", urlKeys)}
+		return nil, nil, nil, &config.ExitError{Code: config.ExitUsage, Err: fmt.Errorf("no keys: set gateway.url_keys_file or %s", urlKeys)}
 	}
-	u, err := url.Parse(text)
+	u, err = url.Parse(text)
 	if err != nil || u.Path == "" {
-		return nil, nil, &config.ExitError{Code: config.ExitUsage, Err: errors.New("the argument is not the URL of a click or an impression")}
+		return nil, nil, nil, &config.ExitError{Code: config.ExitUsage, Err: errors.New("the argument is not the URL of a click or an impression")}
 	}
-	return keys, u, nil
+	return keys, u, cfg.Gateway.RedirectHosts, nil
 }

@@ -27,6 +27,14 @@ func TestURL(t *testing.T) {
 		t.Fatalf("got %+v", signed)
 	}
 	good := strings.TrimSpace(signed.out)
+	sign := func(text string) string {
+		t.Helper()
+		got := start(t, nil, "url", "sign", "--url-keys-file", file, "http://gw.example"+text)
+		if got.code != config.ExitOK {
+			t.Fatalf("%s: got %+v", text, got)
+		}
+		return strings.TrimSpace(got.out)
+	}
 	env := []string{"CLICK_URL_KEYS=" + strings.TrimSpace(made.out)}
 	other := start(t, nil, "url", "key", "k1")
 	for _, tc := range []struct {
@@ -37,6 +45,13 @@ func TestURL(t *testing.T) {
 		{"as signed", good, "", env, config.ExitOK},
 		{"another price", strings.Replace(good, "0.45", "0.01", 1), "does not fit", env, config.ExitFailed},
 		{"another secret", good, "does not fit", []string{"CLICK_URL_KEYS=" + strings.TrimSpace(other.out)}, config.ExitFailed},
+		{"an impression", sign("/api/v1/impressions?impression_id=i1"), "", env, config.ExitOK},
+		{"another path", sign("/api/v1/orders?click_id=c1"), "the path is neither", env, config.ExitFailed},
+		{"a script", sign("/api/v1/clicks?click_id=c1&redirect_url=javascript:alert(1)"), "not an absolute http", env, config.ExitFailed},
+		{"no redirect", sign("/api/v1/clicks?click_id=c1"), "redirect_url is missing", env, config.ExitFailed},
+		{"a host that is not allowed", good, "a host that is not allowed", append(env, "CLICKLEDGER_GATEWAY_REDIRECT_HOSTS=other.example"), config.ExitFailed},
+		{"a host that is", good, "", append(env, "CLICKLEDGER_GATEWAY_REDIRECT_HOSTS=*.example"), config.ExitOK},
+		{"too long", good + "&x=" + strings.Repeat("x", 9000), "longer than", env, config.ExitFailed},
 		{"no keys", good, "no keys", nil, config.ExitUsage},
 		{"bad keys", good, "key 1", []string{"CLICK_URL_KEYS=x"}, config.ExitUsage},
 		{"no URL", "::", "not the URL", env, config.ExitUsage},

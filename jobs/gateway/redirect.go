@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -106,6 +107,30 @@ func location(target []byte, hosts allowedHosts) (string, error) {
 		}
 	}
 	return string(out), nil
+}
+
+var (
+	errPath = errors.New("the path is neither " + clicksPath + " nor " + impressionsPath)
+	errLong = fmt.Errorf("the URL is longer than %d bytes", DefaultURLBytesMax)
+)
+
+// CheckURL says why a gateway that lets redirects lead to the hosts, or to any if there are none,
+// refuses a URL whatever its signature; nil if it does not.
+func CheckURL(u *url.URL, hosts []string) error {
+	if len(u.RequestURI()) > DefaultURLBytesMax {
+		return errLong
+	}
+	switch u.Path {
+	case clicksPath:
+		var p parameters
+		p.parse(u.RawQuery, "click_id")
+		_, err := location(p.redirectURL, newAllowedHosts(hosts))
+		return err
+	case impressionsPath:
+		return nil
+	default:
+		return errPath
+	}
 }
 
 const portMax = 1<<16 - 1
