@@ -59,9 +59,11 @@ func newURLSignCommand(a *app) *cobra.Command {
 		Short: "Sign a URL with the first key",
 		Long: `Adds key_id, expires and signature to the URL of a click or an impression. The
 signature covers the path and every parameter that the gateway knows; nobody can
-change, add or take away one. Keys come from --url-keys-file or the variable
+change, add or take away one. A URL without a timestamp should not be good for
+longer than a day: one that is used again after the policy's dedup lookback is
+another click, and billed. Keys come from --url-keys-file or the variable
 CLICK_URL_KEYS, never from the command line.`,
-		Example: "  clickledger url sign --url-keys-file keys.txt --valid 72h 'https://gw.example/api/v1/clicks?click_id=c1&redirect_url=https%3A%2F%2Fshop.example%2F'",
+		Example: "  clickledger url sign --url-keys-file keys.txt --valid 12h 'https://gw.example/api/v1/clicks?click_id=c1&redirect_url=https%3A%2F%2Fshop.example%2F'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			keys, u, _, err := a.signing(cmd, args[0])
