@@ -99,7 +99,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	if r.Method != http.MethodGet {
+	isRecording := path == clicksPath || path == impressionsPath
+	if r.Method != http.MethodGet && (r.Method != http.MethodHead || isRecording) {
 		h.notGet(w, r)
 		return
 	}
@@ -125,7 +126,8 @@ func (h *handler) impressions() route {
 	return route{impressionsPath, "impression_id", entryImpression, h.metrics.impressions}
 }
 
-// notGet answers any other method. A HEAD, as link checkers send it, is not a click either.
+// notGet answers any other method. A HEAD, as link checkers send it, is not a click either; load
+// balancers ask for health by it.
 func (h *handler) notGet(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Allow", http.MethodGet)
 	if r.ContentLength != 0 {
@@ -138,7 +140,8 @@ func (h *handler) notGet(w http.ResponseWriter, r *http.Request) {
 	case impressionsPath:
 		h.refuse(w, h.impressions(), why)
 	default:
-		answer(w, why.code, why.text)
+		w.Header().Set("Allow", "GET, HEAD")
+		answer(w, why.code, "only GET and HEAD\n")
 	}
 }
 

@@ -363,8 +363,19 @@ func TestMetrics(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != http.MethodGet {
-			t.Errorf("POST %s: got %s", path, resp.Status)
+		allow := resp.Header.Get("Allow")
+		if resp.StatusCode != http.StatusMethodNotAllowed || allow != map[bool]string{false: "GET", true: "GET, HEAD"}[path == healthPath] {
+			t.Errorf("POST %s: got %s, Allow %s", path, resp.Status, allow)
+		}
+	}
+	for _, path := range []string{healthPath, readyPath, metricsPath} {
+		resp, err := client.Head(base + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("HEAD %s: got %s", path, resp.Status)
 		}
 	}
 	text := body("/metrics")
