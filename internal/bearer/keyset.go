@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -190,6 +191,9 @@ func parseKeys(doc []byte) ([]publicKey, error) {
 			continue
 		}
 		if use, ok := key.KeyUsage(); ok && use != "sig" {
+			continue
+		}
+		if ops, ok := key.KeyOps(); ok && !slices.Contains(ops, jwk.KeyOpVerify) {
 			continue
 		}
 		k, ok := publicKeyOf(key)
