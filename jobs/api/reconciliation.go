@@ -71,7 +71,10 @@ func (h *Handler) reconciliation(ctx context.Context, claims bearer.Claims, rawQ
 		return nil, notFound("no archive is configured")
 	}
 	found, err := h.deps.Archive.Reconciliation(ctx, day, advertiserID)
-	if errors.Is(err, ErrNotFound) {
+	switch {
+	case errors.Is(err, ErrNotFound) && day != "":
+		return nil, notFound("the day was not reconciled yet")
+	case errors.Is(err, ErrNotFound):
 		return nil, notFound("no day was reconciled yet")
 	}
 	if err != nil {
