@@ -44,6 +44,7 @@ be named, and whoever makes a URL decides its price.
 
 SIGHUP reads the file of keys and the file of countries again. One that cannot
 be read is logged and changes nothing: what was read before stays in force.
+The variable and all other settings need a restart.
 
 Runs until Ctrl-C, then answers the requests under way, sends what is recorded
 and prints the counts of its answers.`,
@@ -139,6 +140,8 @@ func runGateway(a *app, cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	reload, stopReload := reloadOn(cfg.Gateway) // before the files are read: a change from now on is seen
+	defer stopReload()
 	gatewayCfg, err := gatewayConfig(cfg.Gateway)
 	if err != nil {
 		return err
@@ -154,8 +157,6 @@ func runGateway(a *app, cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	reload, stopReload := reloadOn(cfg.Gateway) // before the files are read: a change from now on is seen
-	defer stopReload()
 	countries, err := openCountries(cfg.Gateway.CountryFile)
 	if err != nil {
 		return err

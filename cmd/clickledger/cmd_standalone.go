@@ -32,7 +32,9 @@ likewise reconcile, explain and sql.
 
 Without keys for signed URLs and without --redirect-hosts, redirects lead to
 hosts below .example only; clients on this machine are trusted proxies unless
---trusted-proxies names others. The write-ahead log is in --dir.
+--trusted-proxies names others. The write-ahead log is in --dir. SIGHUP reads
+the files of keys and of countries again; the variable CLICK_URL_KEYS needs a
+restart.
 
 The embedded broker is meant for one machine; its authors call it a broker for
 tests. Production takes a real Kafka by --log.`,
@@ -63,6 +65,8 @@ func runStandalone(a *app, cmd *cobra.Command, stackConfig standalone.StackConfi
 	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
+	reload, stopReload := reloadOn(cfg.Gateway) // before the files are read: a change from now on is seen
+	defer stopReload()
 	gatewayCfg, err := gatewayConfig(cfg.Gateway)
 	if err != nil {
 		return err
@@ -70,8 +74,6 @@ func runStandalone(a *app, cmd *cobra.Command, stackConfig standalone.StackConfi
 	if gatewayCfg.Keys == nil && len(gatewayCfg.RedirectHosts) == 0 {
 		logger.Info("neither url_keys_file nor redirect_hosts is set: redirects lead to hosts below .example only")
 	}
-	reload, stopReload := reloadOn(cfg.Gateway)
-	defer stopReload()
 	countries, err := openCountries(cfg.Gateway.CountryFile)
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func newFolder(t *testing.T) string {
 }
 
 // startServer runs the program until the test ends, and returns once each of the keys was in a line that says
-// ready, with the addresses there.
+// ready, with the addresses there, and the process's number under pid.
 func startServer(t *testing.T, env []string, keys []string, args ...string) map[string]string {
 	t.Helper()
 	cmd := exec.Command(binary, append(args, "--log-format", "json")...)
@@ -83,8 +83,8 @@ func startServer(t *testing.T, env []string, keys []string, args ...string) map[
 			t.Errorf("%s: %v", args[0], err)
 		}
 	})
-	found := map[string]string{}
-	for deadline := time.After(time.Minute); len(found) < len(keys); {
+	found := map[string]string{"pid": strconv.Itoa(cmd.Process.Pid)}
+	for deadline := time.After(time.Minute); len(found) <= len(keys); {
 		select {
 		case line := <-lines:
 			var said map[string]any
