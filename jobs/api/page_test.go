@@ -109,6 +109,14 @@ func TestPage(t *testing.T) {
 		browsertest.Wait(t, ctx, 10*time.Second, `document.documentElement.scrollWidth <= 390 && document.querySelectorAll("#series-table tbody tr").length > 0`)
 		browsertest.Do(t, ctx, chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
 		browsertest.Wait(t, ctx, 10*time.Second, `document.documentElement.scrollWidth <= 360`)
+		broken := browsertest.Value[string](t, ctx, `[...document.querySelectorAll("td, #series-table th")].filter((e) => {
+			const text = document.createRange();
+			text.selectNodeContents(e);
+			return e.offsetParent && new Set([...text.getClientRects()].map((r) => Math.round(r.top))).size > 1;
+		}).map((e) => e.textContent).join()`)
+		if broken != "" {
+			t.Errorf("cells in more than one line: %s", broken)
+		}
 		small := browsertest.Value[string](t, ctx, `[...document.querySelectorAll("input, select, button")].filter((e) => e.offsetParent && (e.offsetHeight < 40 || e.offsetWidth < 40)).map((e) => e.id || e.textContent).join()`)
 		if small != "" {
 			t.Errorf("too small for a finger: %s", small)
@@ -137,6 +145,10 @@ func pageTable(t *testing.T, ctx context.Context) {
 	states := browsertest.Value[string](t, ctx, `[...new Set([...document.querySelectorAll("#series-table tbody td:last-child")].map((e) => e.textContent))].sort().join()`)
 	if states != "final,provisional" {
 		t.Errorf("states of points: got %q", states)
+	}
+	heading := browsertest.Value[string](t, ctx, `[...document.querySelectorAll("#series-table thead th")].map((e) => e.textContent).join()`)
+	if want := "Time (UTC),Clicks,Spend (USD),Impressions,CTR,Invalid,Duplicates,State"; heading != want {
+		t.Errorf("the heading is %q, want %q", heading, want)
 	}
 	browsertest.Wait(t, ctx, 5*time.Second, `[...document.querySelectorAll("#series-table tbody td:nth-child(2)")].reduce((n, e) => n + Number(e.textContent.replace(/,/g, "")), 0)
 		=== +document.getElementById("total-clicks").dataset.value`)

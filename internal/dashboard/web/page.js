@@ -165,7 +165,7 @@
     if (byID("series-details").open) showTable();
   }
 
-  // amount is money to be written, with its millionths beside it.
+  // amount is money to be written, with its millionths beside it; the currency may be left out.
   const amount = (micros, currency) => ({ text: format.money(micros, currency), value: micros });
 
   function write(element, content) {
@@ -187,11 +187,17 @@
     }));
   }
 
+  // fillMoney fills a table whose amounts are all in the currency, which its heading names.
+  function fillMoney(table, currency, rows) {
+    table.querySelector(".unit").textContent = currency ? "(" + currency + ")" : "";
+    fill(table, rows);
+  }
+
   function showTable() {
     const doc = state.points;
     if (!doc) return;
-    fill(byID("series-table"), doc.series.toReversed().map((p) => [format.time(p.timestamp), format.whole(p.clicks), amount(p.spend_micros, doc.currency),
-      format.rate(p.clicks, p.impressions), format.whole(p.invalid_clicks), format.whole(p.duplicate_clicks), p.is_final ? "final" : "provisional"]));
+    fillMoney(byID("series-table"), doc.currency, doc.series.toReversed().map((p) => [format.time(p.timestamp), format.whole(p.clicks), amount(p.spend_micros),
+      format.whole(p.impressions), format.rate(p.clicks, p.impressions), format.whole(p.invalid_clicks), format.whole(p.duplicate_clicks), p.is_final ? "final" : "provisional"]));
   }
 
   // withShare is a name over a bar of its part of the whole.
@@ -206,7 +212,7 @@
 
   function showTop(id, doc) {
     const most = doc.items.reduce((m, i) => Math.max(m, i.spend_micros), 0);
-    fill(byID(id), doc.items.slice(0, 10).map((i) => [withShare(i.id, i.spend_micros, most), format.whole(i.clicks), amount(i.spend_micros, doc.currency), format.rate(i.clicks, i.impressions)]));
+    fillMoney(byID(id), doc.currency, doc.items.slice(0, 10).map((i) => [withShare(i.id, i.spend_micros, most), format.whole(i.clicks), amount(i.spend_micros), format.rate(i.clicks, i.impressions)]));
     byID(id).hidden = doc.items.length === 0;
     byID(id).parentElement.querySelector(".empty").hidden = doc.items.length > 0;
   }
@@ -223,7 +229,7 @@
   function showRules(doc) {
     const { state: known, rules, days } = doc.by_rule;
     const most = rules.reduce((m, r) => Math.max(m, r.clicks), 0);
-    fill(byID("rules"), rules.map((r) => [withShare(r.rule, r.clicks, most), format.whole(r.clicks), amount(r.cost_micros, doc.currency)]));
+    fillMoney(byID("rules"), doc.currency, rules.map((r) => [withShare(r.rule, r.clicks, most), format.whole(r.clicks), amount(r.cost_micros)]));
     byID("rules").hidden = rules.length === 0;
     const live = format.whole(doc.invalid_clicks) + " invalid clicks in the range. ";
     byID("rules-note").textContent = live + ({
@@ -258,7 +264,7 @@
       ["Unexplained", format.clicks(r.unexplained_clicks)],
       ["Checks", r.gate.every((c) => c.is_ok) ? "all passed" : r.gate.filter((c) => !c.is_ok).map((c) => c.name).join(", ") + " failed"]]);
     const causes = r.causes.filter((c) => c.clicks || c.micros);
-    fill(byID("causes"), causes.map((c) => [c.cause.replaceAll("_", " "), format.whole(c.clicks), amount(c.micros, currency)]));
+    fillMoney(byID("causes"), currency, causes.map((c) => [c.cause.replaceAll("_", " "), format.whole(c.clicks), amount(c.micros)]));
     byID("reconciliation").dataset.value = r.cut;
     byID("causes").hidden = causes.length === 0;
     byID("reconciliation-note").textContent = causes.length ? "" : "Stream and batch counted the same.";
