@@ -130,6 +130,45 @@ func TestPageWhileTheServerIsAway(t *testing.T) {
 	browsertest.Wait(t, ctx, brief, shown+` && `+isLive)
 }
 
+// TestPageOfARangeWithoutAnswer: where a range has no answer, the numbers of another one are not left beside it.
+func TestPageOfARangeWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	r := setup(t, nil, withPage)
+	live(t, r)
+	server := &away{handler: r.handler}
+	srv := httptest.NewServer(server)
+	t.Cleanup(srv.Close)
+	ctx := browsertest.Open(t)
+	browsertest.Do(t, ctx, chromedp.Navigate(srv.URL))
+	browsertest.SignIn(t, ctx, today(r, "adv_1"))
+	const shown = `+document.getElementById("total-clicks").dataset.value > 0 && document.getElementById("top-ads").rows.length > 1 && document.getElementById("rules").rows.length > 1`
+	const of = `[...document.querySelectorAll(".figure, .totals .hint, #series-table td, #top-ads td, #top-campaigns td, #rules td, #updated, #rules-note, [role=img]")].map((e) => e.textContent + (e.getAttribute("aria-label") || "")).join("")`
+	custom := func(from, to string) {
+		t.Helper()
+		browsertest.Wait(t, ctx, brief, shown)
+		browsertest.Value[bool](t, ctx, fmt.Sprintf(`(() => { for (const [id, v] of [["from", %q], ["to", %q]]) document.getElementById(id).value = v; })() === undefined`, from, to))
+		browsertest.Choose(t, ctx, "range", "custom")
+	}
+	nothing := func(says string) {
+		t.Helper()
+		browsertest.Wait(t, ctx, brief, fmt.Sprintf(`document.getElementById("status").textContent.includes(%q) && !/[0-9]/.test(%s)`, says, of))
+		browsertest.Wait(t, ctx, brief, `document.getElementById("balance").dataset.value === "-12.3456"`) // is of no range
+	}
+	custom("2026-11-02T00:00", "2026-11-01T00:00")
+	nothing("an end after it")
+	browsertest.Choose(t, ctx, "range", "3600")
+	custom("2020-01-01T00:00", "2026-11-01T00:00")
+	nothing("at most 400 days")
+	browsertest.Screenshot(t, ctx, "dashboard-range.png")
+	browsertest.Choose(t, ctx, "range", "3600")
+	browsertest.Wait(t, ctx, brief, shown)
+	server.isAway.Store(true)
+	browsertest.Choose(t, ctx, "range", "86400")
+	nothing("The server does not answer")
+	server.isAway.Store(false)
+	browsertest.Wait(t, ctx, brief, shown)
+}
+
 // TestPageByKeyboard signs in, walks through all that can be operated, and signs out, without a pointer.
 func TestPageByKeyboard(t *testing.T) {
 	t.Parallel()

@@ -61,7 +61,10 @@ const charts = (() => {
   addEventListener("resize", resize);
 
   function clear() {
-    for (const { plot } of drawn.values()) plot.destroy();
+    for (const [id, { plot }] of drawn) {
+      plot.destroy();
+      document.getElementById(id).classList.remove("none");
+    }
     drawn.clear();
   }
   return { draw, clear };

@@ -3,7 +3,7 @@
   const byID = (id) => document.getElementById(id);
   const tokenKey = "clickledger.token", themeKey = "clickledger.theme";
   const livePeriod = 500, slowPeriod = 10000, failedPeriod = 3000, answerTimeout = 20000;
-  const state = { session: null, timers: [], tags: new Map(), view: 0, shown: "", updated: "", hint: "", problems: new Map() };
+  const state = { session: null, timers: [], tags: new Map(), view: 0, shown: "", updated: "", hint: "", problems: new Map(), answered: new Map() };
 
   // ---- asking the API
 
@@ -72,27 +72,46 @@
     byID("token").focus();
   }
 
-  // blank takes away all numbers: nobody shall see those of another.
-  function blank() {
+  const empty = (...ids) => { for (const id of ids) byID(id).textContent = ""; };
+
+  // blankTable takes a table away, but for one that is folded up.
+  function blankTable(id) {
+    fill(byID(id), []);
+    byID(id).hidden = id !== "series-table";
+  }
+
+  // blankSeries takes away the totals and the charts.
+  function blankSeries() {
     state.points = null;
-    state.shown = state.hint = "";
     for (const id of ["total-clicks", "total-spend", "total-ctr", "total-invalid"]) {
       byID(id).textContent = "–";
       delete byID(id).dataset.value;
     }
-    for (const id of ["total-state", "total-price", "total-impressions", "total-duplicates", "updated", "rules-note", "balance-note", "reconciliation-note", "statement-error"]) byID(id).textContent = "";
-    for (const id of ["series-table", "top-campaigns", "top-ads", "rules", "causes"]) {
-      fill(byID(id), []);
-      byID(id).hidden = id !== "series-table";
-    }
+    empty("total-state", "total-price", "total-impressions", "total-duplicates", "updated");
+    blankTable("series-table");
+    for (const e of document.querySelectorAll(".chart")) e.removeAttribute("aria-label");
+    charts.clear();
+  }
+
+  // blankTop takes away the other numbers of a range.
+  function blankTop() {
+    for (const id of ["top-campaigns", "top-ads", "rules"]) blankTable(id);
     for (const e of document.querySelectorAll(".empty")) e.hidden = true;
+    empty("rules-note");
+  }
+
+  // blank takes away all numbers: nobody shall see those of another.
+  function blank() {
+    state.shown = state.hint = "";
+    blankSeries();
+    blankTop();
+    blankTable("causes");
+    empty("balance-note", "reconciliation-note", "statement-error");
     for (const id of ["balance", "reconciliation"]) {
       describe(id, []);
       delete byID(id).dataset.value;
     }
-    for (const e of document.querySelectorAll(".chart")) e.removeAttribute("aria-label");
     byID("campaign").replaceChildren(new Option("all campaigns", ""));
-    charts.clear();
   }
 
   // ---- what is shown
@@ -111,6 +130,9 @@
   function granularity(length) {
     return length <= 6 * 3600 ? "1m" : length <= 86400 ? "5m" : length <= 14 * 86400 ? "1h" : "1d";
   }
+
+  // choice is what the visitor has chosen: numbers of another choice are not left beside it.
+  const choice = () => ["range", "from", "to", "campaign"].map((id) => byID(id).value).join(" ");
 
   // say shows the problem of a loop until that loop succeeds, else the hint.
   function say() {
@@ -287,7 +309,11 @@
   async function live(view) {
     const p = parameters();
     if (!p.advertiser_id) return "Enter the advertiser whose numbers are to be shown.";
-    if (!(p.end_time > p.start_time)) return "Choose a beginning, and an end after it.";
+    if (!(p.end_time > p.start_time)) {
+      blankSeries();
+      blankTop();
+      return "Choose a beginning, and an end after it.";
+    }
     const got = await series(p);
     if (view !== state.view) return "";
     showSeries(got);
@@ -319,6 +345,7 @@
           const hint = await work(view);
           if (view !== state.view) return;
           state.problems.delete(work);
+          state.answered.set(work, choice());
           if (work === live) state.hint = hint;
           say();
         }
@@ -326,6 +353,7 @@
         if (view !== state.view) return;
         if (problem.status === 401) return signOut("Signed out: " + problem.message + ".");
         wait = problem.status === 429 ? slowPeriod : failedPeriod;
+        if (state.answered.get(work) !== choice()) (work === live ? blankSeries : blankTop)();
         state.problems.set(work, problem.status ? "The numbers cannot be shown: " + problem.message + "." : "The server does not answer; trying again.");
         if (work === live && state.points) byID("updated").textContent = "as of " + state.updated + " UTC";
         say();
