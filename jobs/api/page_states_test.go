@@ -86,9 +86,14 @@ func TestPageWithATokenThatExpires(t *testing.T) {
 type away struct {
 	handler http.Handler
 	isAway  atomic.Bool
+	status  atomic.Int64 // answers with this, but to who signs in
 }
 
 func (a *away) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if status := int(a.status.Load()); status != 0 && strings.HasPrefix(r.URL.Path, "/api/v1/advertisers/") {
+		writeProblem(w, &problem{Status: status, Detail: "no, try again"})
+		return
+	}
 	if a.isAway.Load() && strings.HasPrefix(r.URL.Path, "/api/") {
 		panic(http.ErrAbortHandler)
 	}
@@ -128,6 +133,34 @@ func TestPageWhileTheServerIsAway(t *testing.T) {
 	browsertest.Wait(t, ctx, brief, `document.getElementById("sign-in-error")`+says+` && sessionStorage.length === 1`)
 	server.isAway.Store(false)
 	browsertest.Wait(t, ctx, brief, shown+` && `+isLive)
+}
+
+// TestPageOfAServerThatRefuses: the page says what is wrong, keeps what it has, and goes on by itself.
+func TestPageOfAServerThatRefuses(t *testing.T) {
+	t.Parallel()
+	r := setup(t, nil, withPage)
+	live(t, r)
+	server := &away{handler: r.handler}
+	srv := httptest.NewServer(server)
+	t.Cleanup(srv.Close)
+	ctx := browsertest.Open(t)
+	browsertest.Do(t, ctx, chromedp.Navigate(srv.URL))
+	browsertest.SignIn(t, ctx, today(r, "adv_1"))
+	const shown = `+document.getElementById("total-clicks").dataset.value > 0`
+	for _, tc := range []struct {
+		status int
+		says   string
+	}{
+		{http.StatusTooManyRequests, "The server was asked too often; trying again more slowly."},
+		{http.StatusServiceUnavailable, "The server has no answer now; trying again."},
+		{http.StatusForbidden, "The numbers cannot be shown: no, try again."},
+	} {
+		browsertest.Wait(t, ctx, brief, shown+` && document.getElementById("status").textContent === ""`)
+		server.status.Store(int64(tc.status))
+		browsertest.Wait(t, ctx, brief, fmt.Sprintf(`document.getElementById("status").textContent === %q && document.getElementById("updated").textContent.startsWith("as of ") && %s`, tc.says, shown))
+		browsertest.Screenshot(t, ctx, fmt.Sprintf("dashboard-%d.png", tc.status))
+		server.status.Store(0)
+	}
 }
 
 // TestPageOfARangeWithoutAnswer: where a range has no answer, the numbers of another one are not left beside it.

@@ -337,6 +337,14 @@
       () => ask("/api/v1/reconciliations/latest", { advertiser_id: id }), current(showReconciliation));
   }
 
+  // why says what is wrong, and whether waiting helps.
+  function why({ status, message }) {
+    if (!status) return "The server does not answer; trying again.";
+    if (status === 429) return "The server was asked too often; trying again more slowly.";
+    if (status >= 500) return "The server has no answer now; trying again.";
+    return "The numbers cannot be shown: " + message + ".";
+  }
+
   function loop(work, period, view) {
     const round = async () => {
       let wait = period;
@@ -354,7 +362,7 @@
         if (problem.status === 401) return signOut("Signed out: " + problem.message + ".");
         wait = problem.status === 429 ? slowPeriod : failedPeriod;
         if (state.answered.get(work) !== choice()) (work === live ? blankSeries : blankTop)();
-        state.problems.set(work, problem.status ? "The numbers cannot be shown: " + problem.message + "." : "The server does not answer; trying again.");
+        state.problems.set(work, why(problem));
         if (work === live && state.points) byID("updated").textContent = "as of " + state.updated + " UTC";
         say();
       }
