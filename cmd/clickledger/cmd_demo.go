@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/clickledger/clickledger/internal/config"
+	"github.com/clickledger/clickledger/internal/loadgen"
 	"github.com/clickledger/clickledger/jobs/demo"
 	"github.com/clickledger/clickledger/jobs/standalone"
 	"github.com/clickledger/clickledger/schemas/serving"
@@ -25,9 +26,10 @@ func newDemoCommand(a *app) *cobra.Command {
 		Use:   "demo",
 		Short: "Show the whole loop on this machine: clicks in, a reconciled ledger out",
 		Long: `Starts an embedded broker, a PostgreSQL and a serving store in a work folder,
-drives clicks of every kind through the gateway over HTTP, streams and archives
-them, judges the day again in batch, reconciles, posts to the ledger, and posts
-again to show that nothing is left to post.
+drives clicks of every kind, and their impressions, through the gateway over
+HTTP, streams both, archives the clicks, judges the day again in batch,
+reconciles, posts to the ledger, and posts again to show that nothing is left
+to post. Impressions of those who do not click go straight to the log.
 
 A place that is configured (log, archive, serving, ledger) is used instead of an
 embedded part; topics and tables that are missing are made. It may hold earlier
@@ -48,6 +50,7 @@ stopped. Exit code 3 if anything is left unexplained.`,
 	cmd.Flags().StringVar(&cfg.Dir, "dir", "", "work folder, new or empty (default: a new one in the system's temporary folder)")
 	cmd.Flags().Int64Var(&cfg.Clicks, "clicks", demo.DefaultClicks, "number of clicks")
 	cmd.Flags().Float64Var(&cfg.Rate, "rate", demo.DefaultRate, "clicks a second")
+	cmd.Flags().Float64Var(&cfg.Impressions, "impressions", demo.DefaultImpressions, "impressions for each click, about; 0 is none")
 	cmd.Flags().Uint64Var(&cfg.Seed, "seed", demo.DefaultSeed, "seed of the clicks (on a configured log: by the clock)")
 	return cmd
 }
@@ -70,6 +73,9 @@ func runDemo(a *app, cmd *cobra.Command, cfg demo.Config) (err error) {
 		}
 	} else if entries, err := os.ReadDir(cfg.Dir); err == nil && len(entries) > 0 {
 		return &config.ExitError{Code: config.ExitUsage, Err: errors.New("--dir: " + cfg.Dir + " is not empty")}
+	}
+	if cfg.Impressions < 0 || cfg.Impressions > loadgen.ImpressionsMax {
+		return &config.ExitError{Code: config.ExitUsage, Err: fmt.Errorf("--impressions is 0 to %d", loadgen.ImpressionsMax)}
 	}
 	cfg.Policy, cfg.PolicyFile, cfg.RunID, cfg.Version = settings.BillingPolicy(), settings.Policy, runID("demo"), version
 	cfg.Stream = streamConfig(settings, false)

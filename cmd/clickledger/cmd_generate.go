@@ -20,7 +20,7 @@ import (
 type generateFlags struct {
 	seed                    uint64
 	clicks                  int64
-	rate                    float64
+	rate, impressions       float64
 	start                   string
 	advertisers, ads, users int
 	gateway                 string
@@ -37,20 +37,24 @@ func newGenerateCommand(a *app) *cobra.Command {
 		Long: `Generates clicks of every kind: ordinary ones, duplicates, attackers around the
 velocity limits, bots, late and stale ones, and records that cannot be decoded.
 The same seed and flags give the same log, byte for byte, if --start is given.
+With --impressions the ads are also shown: before each click to the one who
+clicks, and to others, who do not. The clicks stay the same.
 
-Without --gateway all records are written to the topic clicks, each with its own
-time. With it they go over HTTP, as clicks of the moment in which they are sent.`,
+Without --gateway all records are written to the topics clicks and impressions,
+each with its own time. With it they go over HTTP, as clicks and impressions of
+the moment in which they are sent.`,
 		Example: `  clickledger generate --log kafka://127.0.0.1:9092 --clicks 1000000 --rate 20000
   clickledger generate --log kafka://127.0.0.1:9092 --seed 7 --start 2026-11-01T00:00:00Z --json
-  clickledger generate --gateway http://127.0.0.1:8080 --clicks 5000 --rate 500 --pace`,
+  clickledger generate --gateway http://127.0.0.1:8080 --clicks 5000 --rate 500 --impressions 4 --pace`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runGenerate(a, cmd, f) },
 	}
 	defaults := loadgen.DefaultConfig(1, 100_000, 0, 1000)
 	flags := cmd.Flags()
 	flags.Uint64Var(&f.seed, "seed", defaults.Seed, "the log's seed")
-	flags.Int64Var(&f.clicks, "clicks", defaults.Clicks, "number of records, of all kinds together")
-	flags.Float64Var(&f.rate, "rate", defaults.RatePerSecond, "records received in a second of the log's time")
+	flags.Int64Var(&f.clicks, "clicks", defaults.Clicks, "number of clicks, of all kinds together")
+	flags.Float64Var(&f.rate, "rate", defaults.RatePerSecond, "clicks received in a second of the log's time")
+	flags.Float64Var(&f.impressions, "impressions", 0, "impressions for each click, about; 0 is none")
 	flags.StringVar(&f.start, "start", "", "`time` of the first record, RFC 3339 (default now)")
 	flags.IntVar(&f.advertisers, "advertisers", defaults.Advertisers, "number of advertisers")
 	flags.IntVar(&f.ads, "ads", defaults.Ads, "number of ads")
@@ -58,7 +62,7 @@ time. With it they go over HTTP, as clicks of the moment in which they are sent.
 	flags.StringVar(&f.gateway, "gateway", "", "`url` of a gateway to send the clicks to, http://host:port")
 	flags.BoolVar(&f.brokenToLog, "broken-to-log", false, "with --gateway: write what HTTP cannot carry to the log")
 	flags.BoolVar(&f.pace, "pace", false, "give every record at its time, not as fast as it is taken")
-	flags.IntVar(&f.roundRobin, "round-robin", 0, "spread the records over so many partitions in turn, not by key")
+	flags.IntVar(&f.roundRobin, "round-robin", 0, "spread the clicks over so many partitions in turn, not by key")
 	flags.IntVar(&f.concurrency, "concurrency", generate.DefaultConcurrency, "connections to the gateway")
 	addSettings(cmd, "gateway.key", "gateway.salts")
 	addKafka(cmd)
@@ -78,7 +82,7 @@ func (f *generateFlags) config(cfg *config.Config) (generate.Config, error) {
 		startMillis = start.UnixMilli()
 	}
 	load := loadgen.DefaultConfig(f.seed, f.clicks, startMillis, f.rate)
-	load.Advertisers, load.Ads, load.Users = f.advertisers, f.ads, f.users
+	load.Advertisers, load.Ads, load.Users, load.ImpressionsPerClick = f.advertisers, f.ads, f.users, f.impressions
 	job := generate.Config{
 		Load: load, Gateway: f.gateway, BrokenToLog: f.brokenToLog, Pace: f.pace,
 		Key: schemas.ClickKey(cfg.Gateway.Key), Salts: cfg.Gateway.Salts,
@@ -124,9 +128,9 @@ func runGenerate(a *app, cmd *cobra.Command, f *generateFlags) (err error) {
 		return err
 	}
 	return a.result(result, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%d records in %s (%.0f/s): %d to the log, %d through the gateway, %d left out, %d refused\n",
+		_, err := fmt.Fprintf(w, "%d clicks in %s (%.0f/s): %d to the log, %d through the gateway, %d left out, %d refused; %d impressions\n",
 			result.Records, time.Duration(result.ElapsedMillis)*time.Millisecond, result.RecordsPerSecond,
-			result.LogRecords, result.Redirected, result.Skipped, result.Refused)
+			result.LogRecords, result.Redirected, result.Skipped, result.Refused, result.LogImpressions+result.Impressions)
 		return err
 	})
 }

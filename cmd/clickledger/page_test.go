@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/clickledger/clickledger/internal/browsertest"
 	"github.com/clickledger/clickledger/internal/config"
@@ -217,13 +220,13 @@ func (r *standaloneRig) readOnly(t *testing.T) {
 func TestPageOfDemo(t *testing.T) {
 	browsertest.Need(t)
 	afterMidnight()
-	picture, clicks, rate := os.Getenv(envScreenshot), "2000", "2000"
+	picture, clicks, rate, impressions := os.Getenv(envScreenshot), "2000", "2000", "4"
 	if picture != "" {
-		clicks, rate = "60000", "200" // five minutes, so that there is something to see
+		clicks, rate, impressions = "60000", "200", "20" // five minutes, so that there is something to see
 	}
 	dir := filepath.Join(newFolder(t), "demo")
 	begun := time.Now()
-	got := start(t, plainEnviron(), "demo", "--dir", dir, "--clicks", clicks, "--rate", rate)
+	got := start(t, plainEnviron(), "demo", "--dir", dir, "--clicks", clicks, "--rate", rate, "--impressions", impressions)
 	if got.code != config.ExitOK {
 		t.Fatalf("demo: exit code %d\n%s%s", got.code, got.out, got.err)
 	}
@@ -236,6 +239,11 @@ func TestPageOfDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("the demo took %s", time.Since(begun).Round(time.Millisecond))
+	sent := report.Generate.Impressions + report.Generate.LogImpressions
+	if i := report.Impressions; sent != i.Records || report.Generate.Impressions < report.Generate.Redirected*9/10 || i.Records != i.Judged() || i.Billable < i.Records*9/10 || i.Records < 2*report.Generate.Records ||
+		!strings.Contains(got.out, humanize.Comma(i.Billable)+" counted") {
+		t.Errorf("%d impressions were sent, the stream says %+v, the demo prints\n%s", sent, i, got.out)
+	}
 	r := startStandalone(t, dir)
 	r.look()
 	last := report.Days[len(report.Days)-1].Reconcile
@@ -243,6 +251,9 @@ func TestPageOfDemo(t *testing.T) {
 		got := r.agree(top.AdvertiserID, last.Cut.Add(-6*time.Hour), last)
 		if len(report.Days) == 1 && (got.Clicks != top.Clicks || got.SpendMicros != top.SpendMicros) {
 			t.Errorf("%s: the page says %+v, the demo %+v", top.AdvertiserID, got, top)
+		}
+		if got.Impressions < got.Clicks {
+			t.Errorf("%s: the page says %+v, with fewer impressions than clicks", top.AdvertiserID, got)
 		}
 		t.Logf("%s: page, API, ledger, batch and report: %+v", top.AdvertiserID, got)
 	}

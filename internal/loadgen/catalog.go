@@ -33,6 +33,8 @@ const (
 	saltClick
 	saltHome
 	saltPrice
+	saltImpression
+	saltLiking
 )
 
 const campaignsPerAdvertiser = 5

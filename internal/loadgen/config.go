@@ -17,7 +17,7 @@ const (
 // Config describes a log. Two equal configurations give equal logs, byte for byte.
 type Config struct {
 	Seed uint64
-	// Clicks is the number of records, of all kinds together.
+	// Clicks is the number of records, of all kinds together, without the impressions.
 	Clicks int64
 	// StartMillis is the time at which the first one is received, Unix milliseconds UTC.
 	StartMillis int64
@@ -30,6 +30,10 @@ type Config struct {
 
 	Shares    Shares
 	Attackers Attackers
+
+	// ImpressionsPerClick is about how many impressions there are for each click, at most ImpressionsMax; 0
+	// makes none. Each ad has a rate of its own around it.
+	ImpressionsPerClick float64
 }
 
 // Shares are the parts of the records, apart from the bursts, that are of each kind; the rest are
@@ -95,6 +99,7 @@ func (c Config) Validate() error {
 	between("ads", float64(c.Ads), 1, AdsMax)
 	between("users", float64(c.Users), 1, math.MaxInt32)
 	between("zipf_exponent", c.ZipfExponent, 0, 4)
+	between("impressions_per_click", c.ImpressionsPerClick, 0, ImpressionsMax)
 	sum := 0.0
 	for _, s := range c.Shares.list() {
 		between("shares."+s.kind.String(), s.share, 0, 1)

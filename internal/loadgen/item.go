@@ -25,7 +25,13 @@ var oversizeText = bytes.Repeat([]byte("x"), oversizeBytes)
 
 // Item is one record of the log. Its bytes are valid until it is filled anew.
 type Item struct {
+	// Kind of an impression is Ordinary, or Duplicate for a copy.
 	Kind Kind
+	// IsImpression says that the record is a csp.adimpression.v1.ImpressionEvent, which has the fields of a
+	// click under the same numbers: Click, whose ClickID is the impression_id, and which costs nothing.
+	IsImpression bool
+	// IsClicked says that an impression is that of a visitor who clicks, not one of the audience.
+	IsClicked bool
 	// ReceivedAtMicros is when the record arrives, Unix microseconds UTC. Items come in its order.
 	ReceivedAtMicros int64
 	// Click is the event. Its ReceivedAt is ReceivedAtMicros, or 0 in a few that leave it to the
@@ -78,24 +84,33 @@ func (it *Item) Landing() string {
 // carry is in headers: Click.UserAgent, Click.Referrer and Click.CountryCode.
 func (it *Item) AppendURL(dst []byte) []byte {
 	c := &it.Click
-	dst = append(dst, "/api/v1/clicks?"...)
+	path, idName := "/api/v1/clicks?", "click_id="
+	if it.IsImpression {
+		path, idName = "/api/v1/impressions?", "impression_id="
+	}
+	dst = append(dst, path...)
 	for _, p := range [...]struct {
 		name  string
 		value []byte
 	}{
 		{"ad_id=", c.AdID}, {"advertiser_id=", c.AdvertiserID}, {"campaign_id=", c.CampaignID},
-		{"click_id=", c.ClickID}, {"user_id=", c.UserID},
+		{idName, c.ClickID}, {"user_id=", c.UserID},
 	} {
 		if len(p.value) > 0 {
 			dst = append(appendEscaped(append(dst, p.name...), p.value), '&')
 		}
 	}
-	dst = append(dst, "cost_per_click="...)
-	dst = strconv.AppendFloat(dst, c.CostPerClick, 'f', -1, 64)
-	dst = append(dst, "&ip_address="...)
+	if !it.IsImpression {
+		dst = append(dst, "cost_per_click="...)
+		dst = append(strconv.AppendFloat(dst, c.CostPerClick, 'f', -1, 64), '&')
+	}
+	dst = append(dst, "ip_address="...)
 	dst = appendEscaped(dst, c.IPAddress)
 	dst = append(dst, "&timestamp="...)
 	dst = strconv.AppendInt(dst, c.Timestamp, 10)
+	if it.IsImpression {
+		return dst
+	}
 	dst = append(dst, "&redirect_url=https%3A%2F%2Fwww.shop-"...)
 	dst = append(dst, it.advertiserID...)
 	dst = append(dst, ".example%2Flanding%3Fad%3D"...)
@@ -117,7 +132,8 @@ func appendEscaped(dst, s []byte) []byte {
 
 // render writes the texts of a draft, and breaks what its kind says.
 func (g *Generator) render(it *Item, d *draft, kind Kind) {
-	it.Kind, it.ReceivedAtMicros, it.garbageLength = kind, d.receivedMicros, 0
+	it.Kind, it.IsImpression, it.IsClicked = kind, d.isImpression, d.isClicked
+	it.ReceivedAtMicros, it.garbageLength = d.receivedMicros, 0
 	b := it.text[:0]
 	take := func() []byte { // what was written since the last call
 		s := slices.Clip(b)
@@ -129,8 +145,12 @@ func (g *Generator) render(it *Item, d *draft, kind Kind) {
 	}
 	whole := b
 	a, c := &g.catalog.ads[d.ad], &it.Click
-	b = append(b, "clk_"...)
-	b = appendHex(b, mix64(d.serial^mix64(g.cfg.Seed+saltClick)), 16)
+	prefix, salt := "clk_", saltClick
+	if d.isImpression {
+		prefix, salt = "imp_", saltImpression
+	}
+	b = append(b, prefix...)
+	b = appendHex(b, mix64(d.serial^mix64(g.cfg.Seed+salt)), 16)
 	c.ClickID = take()
 	b = g.catalog.appendID(b, "usr_", saltUser, d.user)
 	c.UserID = take()

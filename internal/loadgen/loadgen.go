@@ -5,7 +5,8 @@
 // It is pure: the same Config gives the same records, byte for byte, in order of arrival. It has no
 // clock; all times follow from Config.StartMillis. A record can be had as a Kafka record, as
 // csp.adclick.v1.ClickEvent, or as the URL and headers with which a browser would come to the
-// tracking gateway.
+// tracking gateway. If wanted, impressions of the ads come between the clicks, which are the same with
+// and without them.
 package loadgen
 
 import (
@@ -37,6 +38,8 @@ type draft struct {
 	cost           float64
 	withoutReceipt bool
 	variant        uint8 // of what is broken
+	isImpression   bool
+	isClicked      bool // it is the impression of a click
 }
 
 // Generator yields the records of a log in order of arrival. It is for one goroutine.
@@ -62,7 +65,9 @@ type Generator struct {
 	old     []draft // a ring of oldMax
 	olds    int64
 
-	counts Counts
+	counts      Counts
+	impressions int64
+	audience    *audience // nil: there are no impressions
 }
 
 // limit is the upper end, in 2^-32, of the part of a kind.
@@ -95,17 +100,43 @@ func New(cfg Config) (*Generator, error) {
 	}
 	g.forcedEvery = max(g.slots/int64(len(g.forced)+1), 1)
 	g.nextSlot()
+	if cfg.ImpressionsPerClick > 0 {
+		g.audience = newAudience(cfg, g.stepMicros)
+	}
 	return g, nil
 }
 
-// Counts are the numbers of records by kind that were yielded so far.
+// Counts are the numbers of clicks by kind that were yielded so far.
 func (g *Generator) Counts() Counts { return g.counts }
+
+// Impressions is the number of impressions that were yielded so far, copies included.
+func (g *Generator) Impressions() int64 { return g.impressions }
 
 // Next fills it with the next record and reports whether there was one. What it held before is
 // overwritten.
 func (g *Generator) Next(it *Item) bool {
 	var d draft
 	var kind Kind
+	var ok bool
+	if g.audience == nil {
+		d, kind, ok = g.nextClick()
+	} else {
+		d, kind, ok = g.audience.next(g)
+	}
+	switch {
+	case !ok:
+		return false
+	case d.isImpression:
+		g.impressions++
+	default:
+		g.counts[kind]++
+	}
+	g.render(it, &d, kind)
+	return true
+}
+
+// nextClick is the next click by the time of arrival.
+func (g *Generator) nextClick() (d draft, kind Kind, ok bool) {
 	switch {
 	case len(g.steps) > 0 && (g.slot > g.slots || g.steps[0].at <= g.slotAt):
 		d, kind = g.attack(g.steps[0])
@@ -114,11 +145,9 @@ func (g *Generator) Next(it *Item) bool {
 		d, kind = g.even()
 		g.nextSlot()
 	default:
-		return false
+		return draft{}, 0, false
 	}
-	g.counts[kind]++
-	g.render(it, &d, kind)
-	return true
+	return d, kind, true
 }
 
 // nextSlot moves on to the next slot; g.slot is its number, from 1.

@@ -1,5 +1,5 @@
-// Package demo shows the whole loop, on embedded parts or on real services: it drives real clicks through the gateway over
-// HTTP, lets stream and archiver work, judges the days again in batch, reconciles, posts, and posts
+// Package demo shows the whole loop, on embedded parts or on real services: it drives real clicks and impressions through the gateway
+// over HTTP, lets stream and archiver work, judges the days again in batch, reconciles, posts, and posts
 // again to show that nothing is left to post.
 package demo
 
@@ -28,20 +28,24 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultClicks = 110_000
-	DefaultRate   = 4_000
-	DefaultSeed   = 1
+	DefaultClicks      = 110_000
+	DefaultRate        = 4_000
+	DefaultImpressions = 4
+	DefaultSeed        = 1
 )
 
 // Config configures the demo.
 type Config struct {
-	Dir        string // a work folder of its own; created if need be
-	Clicks     int64  // default DefaultClicks
-	Rate       float64
-	Seed       uint64
-	Policy     *policy.Policy
-	PolicyFile string // named in the written configuration; may be empty
-	Partitions int
+	Dir    string // a work folder of its own; created if need be
+	Clicks int64  // default DefaultClicks
+	Rate   float64
+	// Impressions is about how many come with each click; 0 is none. That of the one who clicks goes over HTTP, those
+	// of others straight to the log, so that two cores have the time.
+	Impressions float64
+	Seed        uint64
+	Policy      *policy.Policy
+	PolicyFile  string // named in the written configuration; may be empty
+	Partitions  int
 	// Places are real services in place of embedded parts. They may hold earlier clicks.
 	Places standalone.Places
 	// Stream tunes the speed layer; the places, the policy and the run's name are filled in.
@@ -157,6 +161,8 @@ type demo struct {
 	stack  *standalone.Stack
 	begun  time.Time
 	report *Report
+	// impressionsBefore is what the log held of them before this run.
+	impressionsBefore int64
 }
 
 // clicks runs the speed layer while clicks come in, and drains it.
@@ -182,12 +188,13 @@ func (d *demo) clicks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.checkArchived(ctx)
+	return errors.Join(d.checkArchived(ctx), d.checkImpressions(ctx))
 }
 
-// generate registers the advertisers, all but one, and sends the clicks as browsers would.
+// generate registers the advertisers, all but one, and sends clicks and impressions as browsers would.
 func (d *demo) generate(ctx context.Context, gatewayURL string) (err error) {
 	load := loadgen.DefaultConfig(d.cfg.Seed, d.cfg.Clicks, time.Now().UnixMilli(), d.cfg.Rate)
+	load.ImpressionsPerClick = d.cfg.Impressions
 	if err := d.register(ctx, load); err != nil {
 		return err
 	}
@@ -200,7 +207,7 @@ func (d *demo) generate(ctx context.Context, gatewayURL string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, producer.Close()) }()
-	d.report.Generate, err = generate.Run(ctx, generate.Config{Load: load, Gateway: gatewayURL, BrokenToLog: true, Pace: true},
+	d.report.Generate, err = generate.Run(ctx, generate.Config{Load: load, Gateway: gatewayURL, BrokenToLog: true, AudienceToLog: true, Pace: true},
 		generate.Deps{Producer: producer, Logger: d.deps.Logger, Progress: func(_ string, done, total int64) {
 			d.deps.Progress("click through the gateway over HTTP", done, total)
 		}})

@@ -21,14 +21,17 @@ func (d *demo) look(ctx context.Context) (err error) {
 	for _, place := range []string{d.stack.Log, d.stack.Archive, d.stack.Serving, d.stack.LedgerDSN} {
 		d.report.Places = append(d.report.Places, withoutPassword(place))
 	}
-	if d.report.RecordsBefore, err = d.records(ctx); err != nil {
+	if d.report.RecordsBefore, err = d.records(ctx, schemas.TopicClicks); err != nil {
+		return err
+	}
+	if d.impressionsBefore, err = d.records(ctx, schemas.TopicImpressions); err != nil {
 		return err
 	}
 	return archive.CheckLog(ctx, archive.Config{Log: d.stack.Log, Archive: d.stack.Archive})
 }
 
-// records is the number of records of the topic of clicks.
-func (d *demo) records(ctx context.Context) (n int64, err error) {
+// records is the number of records of the topic.
+func (d *demo) records(ctx context.Context, topic string) (n int64, err error) {
 	brokers, err := kafkaio.ParseURL(d.stack.Log)
 	if err != nil {
 		return 0, err
@@ -38,12 +41,12 @@ func (d *demo) records(ctx context.Context) (n int64, err error) {
 		return 0, err
 	}
 	defer client.Close()
-	partitions, err := client.Partitions(ctx, schemas.TopicClicks)
+	partitions, err := client.Partitions(ctx, topic)
 	if err != nil {
 		return 0, err
 	}
 	for _, p := range partitions {
-		first, end, err := client.Offsets(ctx, schemas.TopicClicks, p)
+		first, end, err := client.Offsets(ctx, topic, p)
 		if err != nil {
 			return 0, err
 		}
@@ -72,6 +75,23 @@ func (d *demo) checkArchived(ctx context.Context) error {
 		if p.Behind > 0 {
 			return fmt.Errorf("%s/%d: %d records are not archived: does another program write to this log?", p.Topic, p.Partition, p.Behind)
 		}
+	}
+	return nil
+}
+
+// checkImpressions holds the log to what was sent, and what the stream judged to the log. A request that was
+// repeated may be in the log twice.
+func (d *demo) checkImpressions(ctx context.Context) error {
+	logged, err := d.records(ctx, schemas.TopicImpressions)
+	if err != nil {
+		return err
+	}
+	logged -= d.impressionsBefore
+	if sent := d.report.Generate.Impressions + d.report.Generate.LogImpressions; logged < sent {
+		return fmt.Errorf("%d impressions were sent, but %d are in the log", sent, logged)
+	}
+	if s := d.report.Impressions; d.impressionsBefore == 0 && (s.Records != logged || s.Judged() != logged) {
+		return fmt.Errorf("%d impressions are in the log, but the stream read %d and judged %d", logged, s.Records, s.Judged())
 	}
 	return nil
 }

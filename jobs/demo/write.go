@@ -23,6 +23,8 @@ func (r *Report) Write(w io.Writer) error {
 		line("before\tthe log held %s records of earlier runs: figures of stream, days and ledger include them", count(r.RecordsBefore))
 	}
 	line("clicks\t%s over HTTP (302), %s broken records straight to the log, in %s", count(r.Generate.Redirected), count(r.Generate.LogRecords), r.Elapsed)
+	line("impressions\t%s over HTTP (200), %s straight to the log; %s counted + %s duplicates + %s invalid + %s late + %s dead letters",
+		count(r.Generate.Impressions), count(r.Generate.LogImpressions), count(r.Impressions.Billable), count(r.Impressions.Duplicates), count(r.Impressions.Invalid), count(r.Impressions.Late), count(r.Impressions.DeadLetters))
 	line("stream\t%s records = %s billable + %s duplicates + %s invalid + %s late + %s dead letters", count(r.Stream.Records),
 		count(r.Stream.Billable), count(r.Stream.Duplicates), count(r.Stream.Invalid), count(r.Stream.Late), count(r.Stream.DeadLetters))
 	line("archive\t%s records, %s decisions and %s records of clicks.dlq in %s files, %s", count(r.Archive.Clicks+r.Archive.DeadLetters),

@@ -1,5 +1,5 @@
-// Package generate is the job that produces load: a seeded, realistic click log, written to Kafka or
-// driven through a tracking gateway over HTTP.
+// Package generate is the job that produces load: a seeded, realistic click log, with impressions if
+// wanted, written to Kafka or driven through a tracking gateway over HTTP.
 //
 // Written to the log, the same configuration gives the same records, with the times that it says.
 // Through a gateway the clicks happen now: the gateway's clock stamps them, and the events' times are
@@ -31,23 +31,26 @@ type Deps struct {
 	Now func() time.Time
 	// Logger gets the start and outages of the gateway; default none.
 	Logger *slog.Logger
-	// Progress is told how many records of how many were delivered; default none. One goroutine at a
+	// Progress is told how many clicks of how many were delivered; default none. One goroutine at a
 	// time calls it.
 	Progress func(stage string, done, total int64)
 }
 
 // Result is what a run did.
 type Result struct {
-	// Records is how many were generated, Kinds how many of each kind.
+	// Records is how many clicks were generated, Kinds how many of each kind.
 	Records int64            `json:"records"`
 	Kinds   map[string]int64 `json:"kinds"`
-	// LogRecords were written to the log by this job, Redirected answered by the gateway with 302.
+	// LogRecords are clicks that were written to the log by this job, Redirected those that the gateway answered with 302.
 	LogRecords int64 `json:"log_records"`
 	Redirected int64 `json:"redirected"`
+	// LogImpressions were written to the log by this job, Impressions answered by the gateway with 200.
+	LogImpressions int64 `json:"log_impressions"`
+	Impressions    int64 `json:"impressions"`
 	// Skipped could not be carried by HTTP, Refused got an answer that no retry will change.
 	Skipped int64 `json:"skipped"`
 	Refused int64 `json:"refused"`
-	// Requests counts every request, Retries those that sent a click again, Answers the requests by
+	// Requests counts every request, Retries those that sent a record again, Answers the requests by
 	// status ("none": the connection failed).
 	Requests int64            `json:"requests"`
 	Retries  int64            `json:"retries"`
@@ -59,13 +62,13 @@ type Result struct {
 	SlipMillis  int64 `json:"slip_millis"`
 
 	ElapsedMillis    int64   `json:"elapsed_millis"`
-	RecordsPerSecond float64 `json:"records_per_second"`
+	RecordsPerSecond float64 `json:"records_per_second"` // clicks
 }
 
 const stage = "generate"
 
-// ErrRefused says that the gateway refused clicks that it should have taken.
-var ErrRefused = errors.New("the gateway refused clicks")
+// ErrRefused says that the gateway refused clicks or impressions that it should have taken.
+var ErrRefused = errors.New("the gateway refused clicks or impressions")
 
 // Run generates the log and delivers all of it, or returns an error; the result then says how far it
 // came. Running it again with the same Load writes the same click ids again.
@@ -83,7 +86,7 @@ func Run(ctx context.Context, cfg Config, deps Deps) (Result, error) {
 	if deps.Progress == nil {
 		deps.Progress = func(string, int64, int64) {}
 	}
-	if deps.Producer == nil && (cfg.Gateway == "" || cfg.BrokenToLog) {
+	if deps.Producer == nil && (cfg.Gateway == "" || cfg.BrokenToLog || cfg.AudienceToLog) {
 		return Result{}, errors.New("generate: no log to write to")
 	}
 	started := deps.Now()

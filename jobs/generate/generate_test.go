@@ -55,8 +55,11 @@ func broker(t testing.TB) kafka {
 	return kafka{srv, producer}
 }
 
-// records reads everything that is in the topic, partition after partition.
-func (k kafka) records(t testing.TB) []schemas.Record {
+// records reads all clicks, partition after partition.
+func (k kafka) records(t testing.TB) []schemas.Record { return k.of(t, schemas.TopicClicks) }
+
+// of reads everything that is in the topic, partition after partition.
+func (k kafka) of(t testing.TB, topic string) []schemas.Record {
 	t.Helper()
 	client, err := kafkaio.Connect(context.Background(), []string{k.Addr()}, kafkaio.Options{})
 	if err != nil {
@@ -65,11 +68,11 @@ func (k kafka) records(t testing.TB) []schemas.Record {
 	defer client.Close()
 	var all []schemas.Record
 	for partition := range int32(partitions) {
-		_, end, err := client.Offsets(context.Background(), schemas.TopicClicks, partition)
+		_, end, err := client.Offsets(context.Background(), topic, partition)
 		if err != nil {
 			t.Fatal(err)
 		}
-		reader := client.OpenPartition(schemas.TopicClicks, partition, 0)
+		reader := client.OpenPartition(topic, partition, 0)
 		for reader.Offset() < end {
 			recs, _, err := reader.Fetch(context.Background(), kafkaio.FetchLimits{MaxWait: time.Second})
 			if err != nil {
@@ -357,6 +360,9 @@ func TestValidateNamesEveryKey(t *testing.T) {
 		RequestTimeout: -1, DurationMax: -1}.Validate()
 	if err == nil {
 		t.Fatal("no error")
+	}
+	if err := (Config{BrokenToLog: true, AudienceToLog: true}).Validate(); err == nil || !strings.Contains(err.Error(), "broken_to_log") || !strings.Contains(err.Error(), "audience_to_log") {
+		t.Errorf("without a gateway: got %v", err)
 	}
 	for _, key := range []string{"gateway", "key", "salts", "round_robin", "concurrency", "attempts", "request_timeout",
 		"duration_max"} {

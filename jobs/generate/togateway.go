@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,14 +26,22 @@ const (
 	statusNone    = "none"
 )
 
-// visit is one click on its way to the gateway.
+// visit is one click or impression on its way to the gateway.
 type visit struct {
-	query                       string
+	path, query                 string
 	userAgent, referrer, nation string
-	landing                     string
+	landing                     string // where a click must be redirected to; empty: an impression, which must be answered with 200
 }
 
-// client sends clicks to a gateway.
+// isTaken says whether an answer is the right one.
+func (v *visit) isTaken(status int, location string) bool {
+	if v.landing == "" {
+		return status == http.StatusOK
+	}
+	return status == http.StatusFound && location == v.landing
+}
+
+// client sends clicks and impressions to a gateway.
 type client struct {
 	cfg       Config
 	base      url.URL
@@ -61,9 +70,12 @@ func toGateway(ctx context.Context, cfg Config, deps Deps, gen *loadgen.Generato
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	visits := make(chan visit, 4*cfg.Concurrency)
+	side := newSide(deps.Producer)
+	group.Go(func() error { return side.write(ctx, c) })
 	group.Go(func() error {
 		defer close(visits)
-		return c.dispatch(ctx, deps, gen, visits)
+		defer close(side.made)
+		return errors.Join(c.dispatch(ctx, deps, gen, visits, side), side.flush(ctx))
 	})
 	for range cfg.Concurrency {
 		group.Go(func() error {
@@ -79,7 +91,7 @@ func toGateway(ctx context.Context, cfg Config, deps Deps, gen *loadgen.Generato
 		return err
 	}
 	if r.Refused > 0 {
-		return fmt.Errorf("%w: %d of %d", ErrRefused, r.Refused, r.Redirected+r.Refused)
+		return fmt.Errorf("%w: %d of %d", ErrRefused, r.Refused, r.Redirected+r.Impressions+r.Refused)
 	}
 	return nil
 }
@@ -104,9 +116,10 @@ func (c *client) probe(ctx context.Context) error {
 	return nil
 }
 
-// dispatch makes the clicks at their times, and writes to the log what HTTP cannot carry.
+// dispatch makes clicks and impressions at their times, and writes to the log what HTTP cannot carry, or
+// is not to.
 func (c *client) dispatch(
-	ctx context.Context, deps Deps, gen *loadgen.Generator, visits chan<- visit,
+	ctx context.Context, deps Deps, gen *loadgen.Generator, visits chan<- visit, side *side,
 ) error {
 	clock := newClock(c.cfg, deps.Now)
 	defer func() {
@@ -126,11 +139,21 @@ func (c *client) dispatch(
 			}
 			continue
 		}
+		if it.IsImpression && !it.IsClicked && c.cfg.AudienceToLog {
+			if err := side.add(ctx, &c.cfg, &it); err != nil {
+				return err
+			}
+			continue
+		}
 		text = it.AppendURL(text[:0])
+		path, query, _ := strings.Cut(string(text), "?")
 		v := visit{
-			query:     string(text[len(clicksPath)+1:]),
+			path: path, query: query,
 			userAgent: string(it.Click.UserAgent), referrer: string(it.Click.Referrer),
-			nation: string(it.Click.CountryCode), landing: it.Landing(),
+			nation: string(it.Click.CountryCode),
+		}
+		if !it.IsImpression {
+			v.landing = it.Landing()
 		}
 		select {
 		case visits <- v:
@@ -140,8 +163,6 @@ func (c *client) dispatch(
 	}
 	return nil
 }
-
-const clicksPath = "/api/v1/clicks"
 
 // now waits until a record is due and moves it to the present. Where the gateway does not keep up,
 // the rest of the log slips: its clicks then happen later, instead of coming late.
@@ -187,7 +208,7 @@ func (c *client) aside(ctx context.Context, deps Deps, it *loadgen.Item) error {
 	return nil
 }
 
-// deliver sends a click until it is answered with 302 or refused for good.
+// deliver sends a click or an impression until it is taken or refused for good.
 func (c *client) deliver(ctx context.Context, v visit) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = retryFirst, retryLast
@@ -202,7 +223,10 @@ func (c *client) deliver(ctx context.Context, v visit) error {
 	case errors.Is(err, errRefused):
 		c.result.Refused++
 	case err != nil:
-		return fmt.Errorf("gateway %s: a click got no answer in %d requests: %w", c.cfg.Gateway, tries, err)
+		return fmt.Errorf("gateway %s: %s got no answer in %d requests: %w", c.cfg.Gateway, v.path, tries, err)
+	case v.landing == "":
+		c.result.Impressions++
+		return nil // progress is that of the clicks
 	default:
 		c.result.Redirected++
 	}
@@ -217,7 +241,7 @@ func (c *client) send(ctx context.Context, v visit, again bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.RequestTimeout)
 	defer cancel()
 	target := c.base
-	target.Path, target.RawQuery = clicksPath, v.query
+	target.Path, target.RawQuery = v.path, v.query
 	req := (&http.Request{
 		Method: http.MethodGet, URL: &target, Host: target.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: make(http.Header, 3),
@@ -245,9 +269,9 @@ func (c *client) send(ctx context.Context, v visit, again bool) error {
 	switch {
 	case resp == nil:
 		return fmt.Errorf("request: %w", err)
-	case resp.StatusCode == http.StatusFound && location == v.landing:
+	case v.isTaken(resp.StatusCode, location):
 		return nil // even if the connection broke after it
-	case resp.StatusCode == http.StatusFound:
+	case resp.StatusCode == http.StatusFound && v.landing != "":
 		return backoff.Permanent(fmt.Errorf("%w: redirected to another page", errRefused))
 	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
 		return fmt.Errorf("answered with %s", status)

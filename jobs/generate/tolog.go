@@ -6,6 +6,7 @@ import (
 
 	"github.com/clickledger/clickledger/internal/kafkaio"
 	"github.com/clickledger/clickledger/internal/loadgen"
+	"github.com/clickledger/clickledger/schemas"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -18,28 +19,35 @@ const (
 
 // batch is a number of records with the memory that they lie in.
 type batch struct {
-	records []kafkaio.OutRecord
-	text    []byte
-	last    int64 // received, micros
+	records     []kafkaio.OutRecord
+	impressions int64 // of the records
+	text        []byte
+	last        int64 // received, micros
 }
 
-// add appends the record to the batch.
+// add appends the record to the batch; n is the number of clicks before it.
 func (b *batch) add(cfg *Config, it *loadgen.Item, n int64) {
 	from := len(b.text)
-	b.text = it.AppendKey(b.text, cfg.Key, cfg.Salts)
-	middle := len(b.text)
-	b.text = it.AppendValue(b.text)
-	partition := int32(-1)
-	if cfg.RoundRobin > 0 {
+	topic, key, partition := cfg.Topic, cfg.Key, int32(-1)
+	switch {
+	case it.IsImpression: // as the gateway does
+		topic, key = schemas.TopicImpressions, schemas.KeyClickID
+		b.impressions++
+	case cfg.RoundRobin > 0:
 		partition = int32(n % int64(cfg.RoundRobin))
 	}
+	b.text = it.AppendKey(b.text, key, cfg.Salts)
+	middle := len(b.text)
+	b.text = it.AppendValue(b.text)
 	b.records = append(b.records, kafkaio.OutRecord{
-		Topic: cfg.Topic, Partition: partition, TimestampMicros: it.ReceivedAtMicros,
+		Topic: topic, Partition: partition, TimestampMicros: it.ReceivedAtMicros,
 		// Growing the memory leaves what earlier records point to as it is.
 		Key: b.text[from:middle:middle], Value: b.text[middle:len(b.text):len(b.text)],
 	})
 	b.last = it.ReceivedAtMicros
 }
+
+func (b *batch) reset() { b.records, b.impressions, b.text = b.records[:0], 0, b.text[:0] }
 
 func (b *batch) full() bool { return len(b.records) >= batchRecords || len(b.text) >= batchBytes }
 
@@ -58,12 +66,13 @@ func toLog(ctx context.Context, cfg Config, deps Deps, gen *loadgen.Generator, r
 	group.Go(func() error {
 		for b := range made {
 			if err := deps.Producer.ProduceAll(ctx, b.records); err != nil {
-				return fmt.Errorf("write records to the log after %d: %w", r.LogRecords, err)
+				return fmt.Errorf("write records to the log after %d: %w", r.LogRecords+r.LogImpressions, err)
 			}
-			if r.LogRecords == 0 {
+			if r.LogRecords+r.LogImpressions == 0 {
 				r.FirstMillis = b.records[0].TimestampMicros / 1000
 			}
-			r.LogRecords += int64(len(b.records))
+			r.LogRecords += int64(len(b.records)) - b.impressions
+			r.LogImpressions += b.impressions
 			r.LastMillis = b.last / 1000
 			deps.Progress(stage, r.LogRecords, cfg.Load.Clicks)
 			free <- b
@@ -85,7 +94,7 @@ func makeBatches(
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		b.records, b.text = b.records[:0], b.text[:0]
+		b.reset()
 		until := int64(0)
 		if clock.pace {
 			behind, err := clock.wait(ctx, it.ReceivedAtMicros)
@@ -96,7 +105,9 @@ func makeBatches(
 		}
 		for more && !b.full() && (until == 0 || it.ReceivedAtMicros <= until) {
 			b.add(cfg, &it, n)
-			n++
+			if !it.IsImpression {
+				n++
+			}
 			more = gen.Next(&it)
 		}
 		select {
