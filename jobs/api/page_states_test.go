@@ -212,6 +212,9 @@ func TestPageByKeyboard(t *testing.T) {
 	browsertest.Wait(t, ctx, brief, `document.activeElement.id === "token"`)
 	browsertest.Do(t, ctx, chromedp.KeyEvent(today(r, "adv_1")+"\r"))
 	browsertest.Wait(t, ctx, brief, `document.querySelectorAll("#top-ads tbody tr").length === 4 && document.activeElement.id === "main"`)
+	if browsertest.Value[string](t, ctx, `getComputedStyle(document.activeElement).outlineStyle`) != "none" {
+		t.Error("there is a frame around all numbers")
+	}
 	browsertest.Value[bool](t, ctx, `document.getElementById("series-details").querySelector("summary").focus() === undefined`)
 	browsertest.Do(t, ctx, chromedp.KeyEvent("\r"))
 	browsertest.Wait(t, ctx, brief, `document.getElementById("series-details").open`)
