@@ -151,9 +151,9 @@ func TestPageOfAServerThatRefuses(t *testing.T) {
 		status int
 		says   string
 	}{
-		{http.StatusTooManyRequests, "The server was asked too often; trying again more slowly."},
 		{http.StatusServiceUnavailable, "The server has no answer now; trying again."},
 		{http.StatusForbidden, "The numbers cannot be shown: no, try again."},
+		{http.StatusTooManyRequests, "The server was asked too often; trying again more slowly."}, // last: then the page waits longer
 	} {
 		browsertest.Wait(t, ctx, brief, shown+` && document.getElementById("status").textContent === ""`)
 		server.status.Store(int64(tc.status))

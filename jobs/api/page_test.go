@@ -125,6 +125,18 @@ func TestPage(t *testing.T) {
 			t.Errorf("too small for a finger: %s", small)
 		}
 	})
+	t.Run("statement", func(t *testing.T) {
+		month := browsertest.Value[string](t, ctx, `(() => {
+			const e = document.getElementById("month"), of = [e.value, e.checkValidity()];
+			e.value = "2999-01";
+			of.push(e.checkValidity());
+			e.value = of[0];
+			return of.join();
+		})()`)
+		if want := time.Now().UTC().Format("2006-01") + ",true,false"; month != want {
+			t.Errorf("this month, and one to come: got %q, want %q", month, want)
+		}
+	})
 	t.Run("sign out", func(t *testing.T) {
 		browsertest.Do(t, ctx, chromedp.Click("#sign-out"), chromedp.WaitVisible("#token"))
 		browsertest.Wait(t, ctx, 5*time.Second, `sessionStorage.length === 0 && document.getElementById("dashboard").hidden`)
@@ -174,6 +186,28 @@ func pageKeyboard(t *testing.T, ctx context.Context) {
 	if got, want := strings.Join(order, " "), "theme sign-out range campaign"; got != want {
 		t.Errorf("the tab key goes to %s, want %s", got, want)
 	}
+}
+
+// TestPageAfterReload: an administrator sees the same advertiser again, also by way of the skip link; after signing
+// out nothing of him is in the address.
+func TestPageAfterReload(t *testing.T) {
+	t.Parallel()
+	r := setup(t, nil, withPage)
+	live(t, r)
+	ctx := browsertest.Open(t)
+	browsertest.Do(t, ctx, chromedp.Navigate(r.url))
+	browsertest.SignIn(t, ctx, today(r, ""))
+	browsertest.Wait(t, ctx, brief, `document.activeElement.id === "advertiser"`)
+	browsertest.Do(t, ctx, chromedp.SendKeys("#advertiser", "adv_1\r"))
+	const shown = `+document.getElementById("total-clicks").dataset.value > 0`
+	browsertest.Wait(t, ctx, brief, shown+` && location.hash === "#advertiser=adv_1"`)
+	browsertest.Value[bool](t, ctx, `document.querySelector(".skip").focus() === undefined`)
+	browsertest.Do(t, ctx, chromedp.KeyEvent("\r"))
+	browsertest.Wait(t, ctx, brief, `document.activeElement.id === "main"`)
+	browsertest.Do(t, ctx, chromedp.Reload())
+	browsertest.Wait(t, ctx, brief, shown+` && document.getElementById("advertiser").value === "adv_1"`)
+	browsertest.Do(t, ctx, chromedp.Click("#sign-out"))
+	browsertest.Wait(t, ctx, brief, `document.getElementById("dashboard").hidden && location.hash === "" && document.getElementById("advertiser").value === ""`)
 }
 
 func TestPageWithoutNumbers(t *testing.T) {

@@ -54,7 +54,8 @@
     byID("token").value = byID("sign-in-error").textContent = "";
     byID("sign-in").hidden = true;
     byID("dashboard").hidden = byID("sign-out").hidden = false;
-    if (!byID("month").value) byID("month").value = new Date().toISOString().slice(0, 7);
+    byID("month").max = new Date().toISOString().slice(0, 7);
+    if (!byID("month").value) byID("month").value = byID("month").max;
     restart();
     (isAdmin && !byID("advertiser").value ? byID("advertiser") : byID("main")).focus();
   }
@@ -415,7 +416,10 @@
   }
 
   byID("sign-in").addEventListener("submit", (event) => { event.preventDefault(); signIn(byID("token").value.trim()); });
-  byID("sign-out").addEventListener("click", () => signOut());
+  byID("sign-out").addEventListener("click", () => { history.replaceState(null, "", location.pathname); signOut(); });
+  // The address keeps the advertiser that an administrator looks at, for a reload and for a link.
+  byID("advertiser").addEventListener("change", () => history.replaceState(null, "", "#" + new URLSearchParams({ advertiser: byID("advertiser").value.trim() })));
+  document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); byID("main").focus(); });
   byID("controls").addEventListener("submit", (event) => event.preventDefault());
   byID("range").addEventListener("change", () => {
     const isCustom = byID("range").value === "custom";
