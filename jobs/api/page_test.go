@@ -109,8 +109,9 @@ func TestPage(t *testing.T) {
 		browsertest.Wait(t, ctx, 10*time.Second, `document.documentElement.scrollWidth <= 390 && document.querySelectorAll("#series-table tbody tr").length > 0`)
 		browsertest.Do(t, ctx, chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
 		browsertest.Wait(t, ctx, 10*time.Second, `document.documentElement.scrollWidth <= 360`)
+		const large = `[...document.querySelector("#top-campaigns tbody tr").cells].forEach((e, i) => e.textContent = ["cmp_dea78fe3", "114,183", "127,852.87", "22.34 %"][i]);`
 		broken := browsertest.Value[string](t, ctx, `(() => {
-			[...document.querySelector("#top-campaigns tbody tr").cells].forEach((e, i) => e.textContent = ["cmp_dea78fe3", "114,183", "127,852.87", "22.34 %"][i]);
+			`+large+`
 			return [...document.querySelectorAll("td, thead th, #series-table th")].filter((e) => {
 				const text = document.createRange(), most = e.matches("thead th") ? e.textContent.trim().split(" ").length : 1;
 				text.selectNodeContents(e);
@@ -120,6 +121,11 @@ func TestPage(t *testing.T) {
 		if broken != "" {
 			t.Errorf("cells in more than one line, or words: %s", broken)
 		}
+		// A window of 1280 pixels at four times the size.
+		browsertest.Do(t, ctx, chromedp.EmulateViewport(320, 256))
+		browsertest.Wait(t, ctx, 10*time.Second, `(() => { `+large+` return document.documentElement.scrollWidth <= 320; })()`)
+		browsertest.Do(t, ctx, chromedp.EmulateViewport(360, 740, chromedp.EmulateScale(2), chromedp.EmulateMobile))
+		browsertest.Wait(t, ctx, 10*time.Second, `document.documentElement.scrollWidth <= 360`)
 		small := browsertest.Value[string](t, ctx, `[...document.querySelectorAll("input, select, button")].filter((e) => e.offsetParent && (e.offsetHeight < 40 || e.offsetWidth < 40)).map((e) => e.id || e.textContent).join()`)
 		if small != "" {
 			t.Errorf("too small for a finger: %s", small)
