@@ -223,6 +223,10 @@ func TestPageWithoutNumbers(t *testing.T) {
 	browsertest.Do(t, ctx, chromedp.Navigate(r.url))
 	browsertest.SignIn(t, ctx, today(r, ""))
 	browsertest.Wait(t, ctx, 10*time.Second, `document.getElementById("status").textContent.includes("Enter the advertiser")`)
+	const unnamed = `[...document.querySelectorAll("[role=img]")].filter((e) => !e.getAttribute("aria-label")).map((e) => e.id).join()`
+	if got := browsertest.Value[string](t, ctx, unnamed); got != "" {
+		t.Errorf("charts without a name: %s", got)
+	}
 	browsertest.Do(t, ctx, chromedp.SendKeys("#advertiser", "adv_1\r"))
 	browsertest.Wait(t, ctx, 10*time.Second, `document.getElementById("status").textContent.includes("No clicks were recorded")`)
 	browsertest.Wait(t, ctx, 10*time.Second, `document.getElementById("balance-note").textContent.includes("no ledger") &&

@@ -90,7 +90,7 @@
     }
     empty("total-state", "total-price", "total-impressions", "total-duplicates", "updated");
     blankTable("series-table");
-    for (const e of document.querySelectorAll(".chart")) e.removeAttribute("aria-label");
+    for (const [id, name] of [["chart-clicks", "Clicks"], ["chart-spend", "Spend"], ["chart-ctr", "CTR"]]) byID(id).setAttribute("aria-label", name + ": nothing to show");
     charts.clear();
   }
 
