@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -77,6 +79,17 @@ func watch(t *testing.T, ctx context.Context) {
 func Navigate(t *testing.T, ctx context.Context, url string) {
 	t.Helper()
 	Do(t, ctx, chromedp.Navigate(url))
+}
+
+// Before has a script run in every page that is opened from now on, before its own.
+func Before(t *testing.T, ctx context.Context, script string) {
+	t.Helper()
+	_, err := chromedp.Run(ctx, func(ctx context.Context, target *chromedp.Target) (page.AddScriptToEvaluateOnNewDocumentResult, error) {
+		return cdp.Call(ctx, target, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Do performs actions in the page.

@@ -274,3 +274,15 @@ func TestPageContrast(t *testing.T) {
 		}
 	}
 }
+
+// TestPageInNoLanguage: headless browsers of a system whose locale is C name a language that Intl refuses.
+func TestPageInNoLanguage(t *testing.T) {
+	t.Parallel()
+	r := setup(t, nil, withPage)
+	live(t, r)
+	ctx := browsertest.Open(t)
+	browsertest.Before(t, ctx, `Object.defineProperty(Navigator.prototype, "language", { get: () => "en-US@posix" })`)
+	browsertest.Navigate(t, ctx, r.url)
+	browsertest.SignIn(t, ctx, today(r, "adv_1"))
+	browsertest.Wait(t, ctx, brief, `document.querySelectorAll(".uplot").length > 0 && +document.getElementById("total-clicks").dataset.value > 0`)
+}

@@ -1,4 +1,11 @@
 "use strict";
+// Browsers of a system without a language may name one that Intl refuses, such as en-US@posix, and uPlot asks Intl for it.
+try {
+  Intl.getCanonicalLocales(navigator.language);
+} catch {
+  Object.defineProperty(navigator, "language", { value: "en" });
+}
+
 // How numbers and times are written.
 const format = (() => {
   const whole = new Intl.NumberFormat("en");
