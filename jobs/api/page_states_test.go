@@ -46,13 +46,15 @@ func TestPageOfAnotherAdvertiser(t *testing.T) {
 	ctx := browsertest.Open(t)
 	browsertest.Do(t, ctx, chromedp.Navigate(r.url))
 	browsertest.SignIn(t, ctx, today(r, "adv_1"))
-	browsertest.Wait(t, ctx, brief, `+document.getElementById("total-clicks").dataset.value > 0 && document.getElementById("causes").innerText.includes("late in stream")`)
+	browsertest.Wait(t, ctx, brief, `+document.getElementById("total-clicks").dataset.value > 0 && document.getElementById("causes").innerText.includes("late in stream")
+		&& document.querySelector("#campaign option[value=cmp_1]")`)
 	browsertest.Choose(t, ctx, "campaign", "cmp_1")
 	browsertest.Do(t, ctx, chromedp.Click("#sign-out"))
 	noNumbers(t, ctx)
 	browsertest.SignIn(t, ctx, today(r, "adv_new"))
 	browsertest.Wait(t, ctx, brief, `document.getElementById("status").textContent.includes("No clicks were recorded")`)
-	browsertest.Wait(t, ctx, brief, `document.getElementById("balance").dataset.value === "0.0000" && document.getElementById("reconciliation").children.length > 0`)
+	browsertest.Wait(t, ctx, brief, `document.getElementById("balance").dataset.value === "0.0000" && document.getElementById("reconciliation").children.length > 0
+		&& document.getElementById("rules-note").textContent`)
 	text := browsertest.Value[string](t, ctx, `document.getElementById("dashboard").innerText`)
 	for _, want := range []string{"none in this range", "No clicks in this range.", "0.0000 USD", "1,000.00 USD"} {
 		if !strings.Contains(text, want) {

@@ -324,18 +324,20 @@
   }
 
   async function slow(view) {
-    const p = parameters();
-    if (!p.advertiser_id || !(p.end_time > p.start_time)) return;
+    const p = parameters(), id = p.advertiser_id;
+    if (!id) return;
+    const current = (show) => (doc) => { if (view === state.view) show(doc); };
+    // These are of no range, and are shown whatever is wrong with it.
+    await optional(view, "balance-note", () => { describe("balance", []); delete byID("balance").dataset.value; }, () => ask("/api/v1/advertisers/balance", { advertiser_id: id }), current(showBalance));
+    await optional(view, "reconciliation-note", () => { describe("reconciliation", []); byID("causes").hidden = true; },
+      () => ask("/api/v1/reconciliations/latest", { advertiser_id: id }), current(showReconciliation));
+    if (!(p.end_time > p.start_time)) return;
     const { campaign_id: _, ...whole } = p;
-    const id = p.advertiser_id, current = (show) => (doc) => { if (view === state.view) show(doc); };
     await ask("/api/v1/advertisers/top", { ...whole, by: "campaign", limit: 100 }).then(current((doc) => { showTop("top-campaigns", doc); showCampaigns(doc); }));
     state.tags.delete("/api/v1/advertisers/top");
     await ask("/api/v1/advertisers/top", { ...p, by: "ad", limit: 10 }).then(current((doc) => showTop("top-ads", doc)));
     state.tags.delete("/api/v1/advertisers/top");
     await ask("/api/v1/advertisers/invalid-traffic", p).then(current(showRules));
-    await optional(view, "balance-note", () => { describe("balance", []); delete byID("balance").dataset.value; }, () => ask("/api/v1/advertisers/balance", { advertiser_id: id }), current(showBalance));
-    await optional(view, "reconciliation-note", () => { describe("reconciliation", []); byID("causes").hidden = true; },
-      () => ask("/api/v1/reconciliations/latest", { advertiser_id: id }), current(showReconciliation));
   }
 
   // why says what is wrong, and whether waiting helps.
