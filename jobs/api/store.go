@@ -13,9 +13,10 @@ type store struct {
 	sql   func(name string) string
 	now   func() time.Time
 
-	mu     sync.Mutex
-	cuts   map[int64]int64 // never changed once it is here
-	cutsAt time.Time
+	reading sync.Mutex // of the cuts
+	mu      sync.Mutex
+	cuts    map[int64]int64 // never changed once it is here
+	cutsAt  time.Time
 }
 
 // scope is whose rows are meant.
@@ -91,12 +92,20 @@ func (s *store) impressions(ctx context.Context, q pageOf) ([]point, error) {
 // cutsFor is how long the cuts are used. A cut that is old calls a point provisional for that much longer.
 const cutsFor = time.Second
 
-// finalCuts returns the end of what is final, by the beginning of the day: of all days, a row each.
+// finalCuts returns the end of what is final, by the beginning of the day: of all days, a row each. One
+// request reads them for all: meanwhile others use those that are there, or wait where there are none.
 func (s *store) finalCuts(ctx context.Context) (map[int64]int64, error) {
-	s.mu.Lock()
-	cuts, isDue := s.cuts, s.now().Sub(s.cutsAt) >= cutsFor
-	s.mu.Unlock()
-	if cuts != nil && !isDue {
+	cuts, isDue := s.knownCuts()
+	if !isDue {
+		return cuts, nil
+	}
+	if cuts == nil {
+		s.reading.Lock()
+	} else if !s.reading.TryLock() {
+		return cuts, nil
+	}
+	defer s.reading.Unlock()
+	if cuts, isDue = s.knownCuts(); !isDue {
 		return cuts, nil
 	}
 	at := s.now()
@@ -114,6 +123,12 @@ func (s *store) finalCuts(ctx context.Context) (map[int64]int64, error) {
 	defer s.mu.Unlock()
 	s.cuts, s.cutsAt = cuts, at
 	return cuts, nil
+}
+
+func (s *store) knownCuts() (cuts map[int64]int64, isDue bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cuts, s.cuts == nil || s.now().Sub(s.cutsAt) >= cutsFor
 }
 
 // topPart is one campaign or ad.
