@@ -176,7 +176,7 @@ func (p *program) portsFree(ctx context.Context) error {
 				return fmt.Errorf("port %d is taken by a program that was not started here: "+
 					"end it, or choose other ports (%w)", port, err)
 			}
-			if err := pause(ctx); err != nil {
+			if err := fetch.Pause(ctx, pollInterval); err != nil {
 				return err
 			}
 		}
@@ -196,7 +196,7 @@ func (p *program) await(ctx context.Context, ended func() bool) error {
 		if err == nil {
 			return nil
 		}
-		if pause(limit) == nil {
+		if fetch.Pause(limit, pollInterval) == nil {
 			continue
 		}
 		if ctx.Err() != nil {
@@ -237,7 +237,7 @@ func (p *program) Down(ctx context.Context) error {
 		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(deadline) {
 			return fmt.Errorf("%s: wait for its processes to end: %w", p.name, err)
 		}
-		if err := pause(ctx); err != nil {
+		if err := fetch.Pause(ctx, pollInterval); err != nil {
 			return err
 		}
 	}
@@ -263,7 +263,7 @@ func (r record) end(ctx context.Context) error {
 			if alive, err := r.alive(); err != nil || !alive {
 				return err
 			}
-			if err := pause(ctx); err != nil {
+			if err := fetch.Pause(ctx, pollInterval); err != nil {
 				return err
 			}
 		}
@@ -298,16 +298,4 @@ func (p *program) State(ctx context.Context) State {
 		s.AnswerMillis = float64(time.Since(began).Microseconds()) / 1000
 	}
 	return s
-}
-
-// pause waits for pollInterval.
-func pause(ctx context.Context) error {
-	timer := time.NewTimer(pollInterval)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -90,7 +90,7 @@ func Lock(ctx context.Context, path string) (unlock func(), err error) {
 			return func() { file.Close() }, nil
 		}
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = pause(ctx)
+			err = Pause(ctx, lockPause)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
@@ -116,8 +116,9 @@ func TryLock(path string) (*os.File, error) {
 	}
 }
 
-func pause(ctx context.Context) error {
-	timer := time.NewTimer(lockPause)
+// Pause waits for d, or until ctx is done, and then returns why.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -102,22 +102,29 @@ func (a *away) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.handler.ServeHTTP(w, r)
 }
 
+// setupAway has live numbers behind a server that can go away.
+func setupAway(t *testing.T) (r *rig, server *away, url string) {
+	t.Helper()
+	r = setup(t, nil, withPage)
+	live(t, r)
+	server = &away{handler: r.handler}
+	srv := httptest.NewServer(server)
+	t.Cleanup(srv.Close)
+	return r, server, srv.URL
+}
+
 // TestPageWhileTheServerIsAway: the page says so, keeps what it has and when that was, and goes on by itself;
 // one that is loaded meanwhile keeps its token.
 func TestPageWhileTheServerIsAway(t *testing.T) {
 	t.Parallel()
-	r := setup(t, nil, withPage)
-	live(t, r)
-	server := &away{handler: r.handler}
-	srv := httptest.NewServer(server)
-	t.Cleanup(srv.Close)
+	r, server, url := setupAway(t)
 	const says = `.textContent.includes("The server does not answer; trying again.")`
 	const shown = `+document.getElementById("total-clicks").dataset.value > 0`
 	const isLive = `document.getElementById("status").textContent === "" && document.getElementById("updated").textContent.endsWith(", live")`
 
 	ctx := browsertest.Open(t)
 	server.isAway.Store(true)
-	browsertest.Do(t, ctx, chromedp.Navigate(srv.URL))
+	browsertest.Do(t, ctx, chromedp.Navigate(url))
 	browsertest.SignIn(t, ctx, today(r, "adv_1"))
 	browsertest.Wait(t, ctx, brief, `document.getElementById("sign-in-error")`+says)
 	server.isAway.Store(false)
@@ -140,13 +147,9 @@ func TestPageWhileTheServerIsAway(t *testing.T) {
 // TestPageOfAServerThatRefuses: the page says what is wrong, keeps what it has, and goes on by itself.
 func TestPageOfAServerThatRefuses(t *testing.T) {
 	t.Parallel()
-	r := setup(t, nil, withPage)
-	live(t, r)
-	server := &away{handler: r.handler}
-	srv := httptest.NewServer(server)
-	t.Cleanup(srv.Close)
+	r, server, url := setupAway(t)
 	ctx := browsertest.Open(t)
-	browsertest.Do(t, ctx, chromedp.Navigate(srv.URL))
+	browsertest.Do(t, ctx, chromedp.Navigate(url))
 	browsertest.SignIn(t, ctx, today(r, "adv_1"))
 	const shown = `+document.getElementById("total-clicks").dataset.value > 0`
 	for _, tc := range []struct {
@@ -168,13 +171,9 @@ func TestPageOfAServerThatRefuses(t *testing.T) {
 // TestPageOfARangeWithoutAnswer: where a range has no answer, the numbers of another one are not left beside it.
 func TestPageOfARangeWithoutAnswer(t *testing.T) {
 	t.Parallel()
-	r := setup(t, nil, withPage)
-	live(t, r)
-	server := &away{handler: r.handler}
-	srv := httptest.NewServer(server)
-	t.Cleanup(srv.Close)
+	r, server, url := setupAway(t)
 	ctx := browsertest.Open(t)
-	browsertest.Do(t, ctx, chromedp.Navigate(srv.URL))
+	browsertest.Do(t, ctx, chromedp.Navigate(url))
 	browsertest.SignIn(t, ctx, today(r, "adv_1"))
 	const shown = `+document.getElementById("total-clicks").dataset.value > 0 && document.getElementById("top-ads").rows.length > 1 && document.getElementById("rules").rows.length > 1`
 	const of = `[...document.querySelectorAll(".figure, .totals .hint, #series-table td, #top-ads td, #top-campaigns td, #rules td, #updated, #rules-note, [role=img]")].map((e) => e.textContent + (e.getAttribute("aria-label") || "")).join("")`
